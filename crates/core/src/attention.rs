@@ -129,6 +129,8 @@ impl Orchestrator {
             return Err(AnswerError::NotTaken(id.kind));
         }
         let record = self.ports.store.get(id.agent).await?;
+        // Looked for before the decision itself: the same answer closed it, and a client whose first answer
+        // was lost must not be told that it came too late.
         if was_given(&record.agent, id, answer) {
             return Ok(Answered { record, changed: false, confirmed: true });
         }
@@ -179,6 +181,7 @@ impl Orchestrator {
     async fn answer_in_record(&self, id: AttentionId) -> Result<Answered, AnswerError> {
         let mut newest = self.ports.store.newest();
         loop {
+            // Taken as seen before the record is read, so that a write which comes in between wakes the wait below.
             newest.borrow_and_update();
             let record = self.ports.store.get(id.agent).await?;
             if was_given(&record.agent, id, AttentionAnswer::Wait) {

@@ -71,6 +71,8 @@ impl Orchestrator {
     /// Tells whether the dispatcher may take an entry now; asks the machine again when its answer is old.
     pub(crate) async fn may_take(&self) -> bool {
         let machine = |blocked: &Blocked| matches!(blocked, Blocked::Clock(_) | Blocked::Capacity(_));
+        // The machine is asked only when nothing else stands in the way: a kill switch may stay engaged for
+        // days, and each question costs a look at load and disk.
         if self.order_or_machine_blocks().is_some_and(|blocked| !machine(&blocked)) {
             return false;
         }

@@ -125,6 +125,8 @@ impl AgentHandle {
         match slot.as_mut() {
             Some((before, known)) if known.processes_before > 0 || receipt.processes_before == 0 => {
                 known.container.clone_from(&receipt.container);
+                // An order that comes during a supervisor's own stop is the cause that people look for. The
+                // counts stay those of the stop that found processes.
                 if cause == StopCause::Order {
                     *before = cause;
                 }
@@ -157,6 +159,8 @@ impl AgentHandle {
     /// Gives an order. A kill is never replaced by an interruption.
     pub(crate) fn give(&self, order: Order) {
         self.order.send_if_modified(|slot| {
+            // Each sweep orders the same kill again. Only the first one wakes the driver, since the later
+            // ones change nothing.
             let replace = !matches!(slot, Some(Order::Kill(..)));
             if replace {
                 *slot = Some(order);

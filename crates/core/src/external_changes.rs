@@ -34,6 +34,8 @@ impl Orchestrator {
         };
         let many = found.len() >= limits::EXTERNAL_CHANGES;
         let mut progress = false;
+        // New work that may not be admitted now is left where it is and not refused: its producer would take
+        // a refusal for good.
         let mut hold = self.is_draining() || self.orders.latch().is_some();
         for one in found {
             let is_new = matches!(one, ExternalChange::Submitted(_) | ExternalChange::Retried { .. });
@@ -50,6 +52,8 @@ impl Orchestrator {
                 }
             }
         }
+        // Without progress the same page would be read again at once and without end: what must wait stays in
+        // the list.
         many && progress
     }
 
@@ -101,6 +105,8 @@ impl Orchestrator {
         let old = match self.ports.store.get(agent).await {
             Ok(old) if old.agent.is_terminal() => old.agent,
             Ok(_) => return Ok(ControlFlow::Continue(false)),
+            // Only a store that is away is worth another try. A record that was removed or set aside does not
+            // come back.
             Err(e @ (StoreError::Unavailable(_) | StoreError::NotSafe(_))) => return Err(e),
             Err(e) => {
                 let why = format!("the job was put back, but its agent cannot be repeated: {e}");
@@ -139,6 +145,7 @@ impl Orchestrator {
             Err(S::Invalid(faults)) => self.turn_away(job, &in_one_line(&faults)).await,
             Err(S::Denied(why) | S::Unsatisfiable(why)) => self.turn_away(job, &why).await,
             Err(S::Store(e @ StoreError::TaskActive { .. })) => self.turn_away(job, &e.to_string()).await,
+            // Another node was faster with the same job, or its producer removed it: nothing is left to do.
             Err(S::Store(StoreError::Conflict(_))) => Ok(ControlFlow::Continue(false)),
             Err(S::ShuttingDown | S::Stopped(_) | S::DiskLow(_) | S::Store(StoreError::QueueFull(_))) => {
                 Ok(ControlFlow::Break(()))
@@ -153,6 +160,8 @@ impl Orchestrator {
         // Both are the producer's words: faults quote names, and a job's id is one.
         let (why, named) = (&self.hide(why.to_owned()), &self.hide(job.to_owned()));
         let refused = self.ports.external_queue.refuse(job, why, at).await?;
+        // All nodes read the same list. Only the one whose refusal was written logs it, so that it stands in
+        // the log once.
         if refused {
             tracing::warn!(job.id = named, reason = why, "work of another producer was refused");
             self.ports.store.log(vec![refusal(named, why, at)]).await?;

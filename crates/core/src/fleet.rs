@@ -90,6 +90,8 @@ impl FleetMembership {
 
     /// Makes this node one of the fleet, before it takes anything.
     pub(crate) async fn join(&self) -> Result<(), JoinError> {
+        // The store's time is learnt first: the fact that is logged below must not carry the time of a clock
+        // that may be wrong.
         self.clocks.measure().await?;
         self.fleet.join(&self.info()).await?;
         self.joined.send_replace(true);
@@ -159,6 +161,8 @@ impl FleetMembership {
         let fact = LogRecord::new(&fact, self.clocks.now());
         let known = self.fleet.cordon(node, cordon.clone(), fact).await?;
         if known && *node == self.node {
+            // The node forgets its own cordon before it lifts it through this call. One that is still
+            // remembered here is lifted by a person, against what the node found.
             if cordon.is_none() {
                 self.overruled();
             }
@@ -363,6 +367,7 @@ impl FleetMembership {
         let alive = |node: &&NodeState| node.alive;
         let first = nodes.iter().find(alive).is_some_and(|first| first.info.node == self.node);
         let was = |name: &NodeId| before.iter().filter(alive).any(|node| node.info.node == *name);
+        // A server that ended in order is listed as draining. Only a node that vanished is worth a warning.
         let lost = nodes.iter().filter(|n| !n.alive && !n.info.draining && was(&n.info.node));
         for node in lost {
             let name = &node.info.node;

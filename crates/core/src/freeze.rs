@@ -52,6 +52,7 @@ impl Orchestrator {
     pub async fn freeze(&self, id: AgentId, note: &str) -> Result<Frozen, FreezeError> {
         let (record, driver) = self.frozen_or_not(id).await?;
         let turn = driver.freezing.lock().await;
+        // The flag is set before the program is frozen: a step that would begin meanwhile sees it and waits.
         let changed = !driver.frozen.send_replace(true);
         if let Err(e) = self.freeze_program(&record.agent).await {
             if changed {
@@ -70,6 +71,8 @@ impl Orchestrator {
     pub async fn thaw(&self, id: AgentId, note: &str) -> Result<Frozen, FreezeError> {
         let (record, driver) = self.frozen_or_not(id).await?;
         let turn = driver.freezing.lock().await;
+        // The program first: if the flag fell while the program still stood, its silence would be counted and
+        // answered.
         self.ports.processes.thaw(id).await.map_err(|e| FreezeError::Processes(id, e))?;
         let changed = driver.frozen.send_replace(false);
         drop(turn);

@@ -61,6 +61,8 @@ impl Orchestrator {
     pub async fn kill(&self, id: AgentId, cause: KillCause, note: &str) -> Result<Killed, StoreError> {
         let patience = limits::KILL_ANSWER + self.settings.kill_grace;
         let demand = Demand { cause, note, at: self.now(), keeps_queued: false, settle: None };
+        // The driver is looked up before the store is asked for anything: a kill of what runs here must not
+        // depend on a store that answers.
         let driver = self.live().get(&id).cloned();
         let killed = self.end(id, driver, &demand, patience).await?;
         Ok(killed.expect("it is only left in the queue when the order says so"))
@@ -115,9 +117,13 @@ impl Orchestrator {
         let mut told = false;
         let mut newest = self.ports.store.newest();
         loop {
+            // Marked before the record is read, so that a write which comes between that read and the wait
+            // below wakes it.
             newest.mark_unchanged();
             let driver = self.live().get(&id).cloned();
             if let Some(driver) = driver {
+                // The agent may have another driver than in the round before: it was queued again, and a slot
+                // took it.
                 driver.give(Order::Kill(demand.cause, demand.note.to_owned()));
                 *last = Some(Arc::clone(&driver));
                 if !self.wait_for(&driver, demand.settle).await {
@@ -130,6 +136,8 @@ impl Orchestrator {
             let record = self.glance(id).await?;
             if let Some(end) = record.agent.end() {
                 let killed = end.status == Status::Killed;
+                // The driver, another node or another sweep may have written the end for this order. One that
+                // is older is not its work.
                 let by_us = ended_here || (end.at >= demand.at && (killed || last.is_some()));
                 let processes = last.as_ref().and_then(|driver| driver.receipt()).unwrap_or_else(nothing_ran);
                 let receipt = by_us.then(|| KillReceipt::of(&record, Some(processes)));

@@ -95,8 +95,12 @@ impl Orchestrator {
     /// over afterwards. What is spawned later is not touched. Needs no store to end what runs.
     pub async fn kill_all(&self, by: &str, reason: Option<String>) -> KillAllReport {
         let (at, patience) = (self.now(), limits::KILL_ANSWER + self.settings.kill_grace);
+        // Both begin before the barrier stands: an agent that a slot takes in the next moment ends at its
+        // first decision and must be counted, and no harvest of a killed agent may compete with the stops.
         let (_counting, rush) = (self.orders.count_early(), self.orders.rush());
         let barrier = self.orders.raise(by, reason, at, self.is_fleet());
+        // Ordered after the barrier was raised, never before: a driver that registers in between asks the
+        // barrier itself, so none is missed.
         let live = self.orders.order_live();
         let note = barrier.note();
         let demand = Demand {
@@ -112,6 +116,8 @@ impl Orchestrator {
             if let Err(e) = store {
                 return (recorded, Err(e.to_string()));
             }
+            // A job of another producer has neither record nor sequence number, so barrier and sweep do not
+            // reach it, and the dispatcher would admit it behind the barrier.
             self.refuse_submitted(&note).await;
             tokio::select! {
                 swept = self.orders.sweep_barrier(&note) => (recorded, swept.map_err(|e| e.to_string())),
@@ -127,6 +133,8 @@ impl Orchestrator {
                 (report.total, report.killed, report.queued) = (waited, waited, waited);
                 let early = self.orders.ended_early();
                 let known = |id: &AgentId| live.contains_key(id) || ended.contains(id);
+                // An agent may be in several of these lists, for example held by another node at first and
+                // noted by its end here. A set counts it once.
                 let rest = held.into_iter().chain(early).chain(held_elsewhere);
                 let rest: BTreeSet<AgentId> = rest.filter(|id| !known(id)).collect();
                 ends.extend(join_all(rest.iter().map(|id| self.reported(*id, None, &demand))).await);
@@ -158,6 +166,8 @@ impl Orchestrator {
             _ = join_all(live.values().map(|driver| driver.emptied())) => {}
             () = self.ports.clock.sleep(limits::KILL_ANSWER + self.settings.kill_grace) => {}
         }
+        // Only from here on what the dead left may be harvested: before, that would take processor and disk
+        // from stops that are still under way.
         drop(rush);
         join_all(live.iter().map(|(id, driver)| self.reported(*id, Some(driver), demand))).await
     }
@@ -176,6 +186,8 @@ impl Orchestrator {
     async fn refuse_submitted(&self, note: &str) {
         let why = format!("killed by kill-all before it was taken in: {note}");
         let refuse = async {
+            // Producers may submit while this goes on, so pages are read until one has no new job. The
+            // deadline below ends a race that the producers win.
             loop {
                 let page = self.ports.external_queue.external_changes(limits::EXTERNAL_CHANGES).await?;
                 let jobs = page.into_iter().filter_map(|change| match change {
@@ -246,6 +258,8 @@ impl Orchestrator {
             Err(why) => report.fault(format!("what else is held could not be read: {why}")),
         }
         ends.into_iter().for_each(|(id, end)| report.count(id, end));
+        // The write may have found an earlier latch in the store, which stands. After a release meanwhile the
+        // caller is shown the latch that it engaged.
         (self.orders.latch().unwrap_or(latch), report)
     }
 

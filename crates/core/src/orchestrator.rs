@@ -360,6 +360,7 @@ impl Orchestrator {
         let store =
             async { self.ports.store.check().await.map(|()| "ok".to_owned()).map_err(|e| e.to_string()) };
         let git = async { self.ports.host.git_version().await.map_err(|e| e.to_string()) };
+        // Asked side by side, so that several that hang cost one wait and not one each.
         let (store, disk, git) =
             tokio::join!(self.soon(store), self.soon(self.monitor.disk_capacity()), self.soon(git));
         let dispatcher = if self.is_draining() {

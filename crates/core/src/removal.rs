@@ -146,6 +146,8 @@ impl Orchestrator {
         {
             return Err(RemoveError::WrongName(record.agent.name));
         }
+        // The remote is asked again even where the record says that it has the commits: the branch may have
+        // been deleted there since.
         let lost = self.unmerged(&record, true, &mut Silent::new()).await.map_err(RemoveError::Git)?;
         if !lost.is_none() && discard.is_none() {
             return Err(RemoveError::Unmerged(Box::new(lost)));
@@ -291,6 +293,8 @@ impl Orchestrator {
             }
             Err(why) => {
                 silent.insert(repository.clone(), why.clone());
+                // An outage takes nothing from what the remote showed before. Otherwise all published work
+                // would look unmerged while the network is down.
                 let unknown = || format!("the remote could not be asked for {}: {why}", commit.short());
                 shown_before.ok_or_else(|| Some(unknown()))
             }
@@ -322,14 +326,20 @@ impl Orchestrator {
         let facts = vec![LogRecord::about(agent, &Fact::AgentRemoved(removed), at)];
         let removal = Removal {
             agent: agent.id,
+            // The version fences a record that changed since the look above, whose work may be other than
+            // what was judged.
             version: record.version,
             at,
             why: why.to_owned(),
+            // A note with this node's name means that no other node was looked at, so what turns up on one later is
+            // salvaged there. Where that work was discarded by name as well, the note holds for every node.
             node: Some(self.settings.node.clone()).filter(|_| lost.elsewhere.is_empty()),
             facts,
         };
         self.ports.store.remove(removal).await?;
         let store = self.ports.kept_work.cache_of(&agent.spec.context.repository);
+        // The record is gone, so what fails from here on does not fail the removal: the caretaker finds refs
+        // and directories of agents without a record.
         if let Err(e) = self.ports.kept_work.forget(&store, agent.id).await {
             tracing::warn!(agent.id = %agent.id, error = %e.message, "refs of a removed agent are left; they are removed later");
         }
@@ -343,6 +353,8 @@ impl Orchestrator {
     /// Idempotent; returns the bytes of transcripts and logs that were freed.
     pub(crate) async fn delete_leftovers(&self, id: AgentId) -> Result<u64, CleanupError> {
         self.stop_jobs(id, Duration::ZERO).await?;
+        // Every part is tried before the first error is returned: a directory that cannot be removed must not
+        // leave the others behind.
         let trees = self.ports.trees.abandon(id).await;
         let private = self.ports.sandbox.release(id).await;
         let jobs = self.ports.processes.forget(id).await;

@@ -131,6 +131,8 @@ impl Orchestrator {
             return Err(RestoreError::StillActive(id));
         }
         self.monitor.disk_capacity().await.map_err(RestoreError::DiskLow)?;
+        // Its unwind could not receive everything, as under the kill switch. That is tried again now, because
+        // a restored repository without that part would look whole.
         if agent.work.dirty {
             match self.clean_up_again(id).await? {
                 CleanUp::Active => return Err(RestoreError::StillActive(id)),
@@ -152,6 +154,8 @@ impl Orchestrator {
         // Somebody may be at it already.
         self.fleet.kept(id).await;
         let is_driven = || self.live().contains_key(&id);
+        // The tree of an agent that this node has again belongs to its present attempt and is not an earlier
+        // one's to salvage.
         let moved = agent.node.as_ref() != Some(&self.settings.node);
         if moved
             && self.ports.trees.has_tree(id).await.map_err(RestoreError::Git)?
@@ -184,6 +188,8 @@ fn choose<'a>(
             earlier().find(|work| work.attempt == attempt).map(Some).or(last)
         }
         (None, None) => {
+            // Of an agent that has not ended the last attempt is meant, so that the caller is told that it
+            // still works and does not get an older attempt's files for its newest.
             let last = known.iter().any(|work| !work.earlier && work.state != WorkState::Nothing);
             let kept = || earlier().find(|work| work.state != WorkState::Nothing);
             Some(if last || !agent.is_terminal() { None } else { kept() })

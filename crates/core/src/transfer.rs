@@ -77,6 +77,8 @@ impl Arrival {
 /// Lists a page of the unfinished work of a store, newest admission first: what was admitted before this sequence number.
 pub async fn page(store: &dyn Store, before_seq: Option<u64>) -> Result<Unfinished, StoreError> {
     let orders = store.orders().await?;
+    // An agent that waits for its next attempt is `running` to callers. So both are listed, and the state
+    // tells which of them wait.
     let status = vec![Status::Spawning, Status::Running];
     let query = Query { status, before_seq, limit: limits::TRANSFER_PAGE, ..Query::default() };
     let page = store.list(query).await?;
@@ -118,6 +120,8 @@ pub async fn release(
                 Err(StoreError::Pruned { .. } | StoreError::Quarantined(_)) => continue,
                 Err(e) => return Err(e),
             };
+            // The note names the export. So an end by an earlier try of this export is told from a person's
+            // kill and from the end by another export.
             if record.agent.end().is_some_and(|end| end.error.as_deref() == Some(note.as_str())) {
                 left.push(*id);
             } else if let Some(change) = ending(record, &note, now) {

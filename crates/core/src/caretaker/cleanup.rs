@@ -25,6 +25,7 @@ pub async fn pass(o: &Orchestrator, again: &mut Again, report: &mut CareReport) 
             | Err(StoreError::NotFound(_) | StoreError::Pruned { .. } | StoreError::ArchiveAway { .. }) => {
                 continue;
             }
+            // What a damaged record said of the work is not known, so nothing of the agent may be deleted.
             Err(StoreError::Quarantined(_)) => {
                 report.orphans += 1;
                 continue;

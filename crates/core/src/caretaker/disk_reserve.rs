@@ -10,6 +10,7 @@ pub async fn pass(o: &Orchestrator, report: &mut CareReport) {
     let floor = o.settings.retention.disk_floor;
     let bytes = floor / limits::RESERVE_PART;
     let Ok(free) = o.ports.host.free_bytes().await else { return };
+    // Taken from plenty only: a reserve that pushed the disk below its floor would stop all new work by itself.
     if bytes == 0 || free < floor.saturating_add(bytes) {
         return;
     }

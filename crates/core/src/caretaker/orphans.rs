@@ -97,6 +97,7 @@ async fn keep_and_release(o: &Orchestrator, id: AgentId) -> Result<(), CleanupEr
 
 /// Stops what runs of an agent and keeps what lies in its tree, which stays.
 pub(crate) async fn keep_tree(o: &Orchestrator, id: AgentId) -> Result<(), CleanupError> {
+    // The harvest below holds no lease. Its supervisor would end it when the one that was told last is over.
     o.fleet.tell_supervisors(id, None).await;
     o.stop_jobs(id, Duration::ZERO).await?;
     match o.ports.trees.stray_tree(id).await? {

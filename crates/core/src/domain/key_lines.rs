@@ -94,6 +94,7 @@ impl KeyLines {
     /// Looks for lines of a body in a part of a line.
     fn body(&mut self, part: &str, start: usize, spans: &mut Vec<Range<usize>>) {
         let Some((lines, bytes)) = self.open else { return };
+        // A header without an end, as in a text about keys, would otherwise hide everything that comes after it.
         if lines > limits::KEY_LINES || bytes > limits::KEY_BYTES {
             self.open = None;
             return;

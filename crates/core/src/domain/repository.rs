@@ -111,6 +111,8 @@ const LOCAL_NAMES: &[&str] =
 
 /// Tells whether a host name or address leads to this machine or its link, in any spelling that resolvers take.
 fn is_local_host(host: &str) -> bool {
+    // Resolvers take a name with a dot at its end for the same host, so `localhost.` would otherwise get past
+    // the comparison.
     let name = host.trim_end_matches('.').to_ascii_lowercase();
     if LOCAL_NAMES.contains(&name.as_str()) || name.ends_with(".localhost") {
         return true;

@@ -202,6 +202,7 @@ impl Stall {
             return None;
         }
         let here = now.saturating_sub(self.entered);
+        // Only what came since this stage was entered can be an answer to it.
         let (spoke, did) = (signals.silent < here, signals.quiet < here);
         let goes_on = match self.stage {
             Stage::None => false,

@@ -81,6 +81,7 @@ impl FleetMembership {
         health.faults = health.faults.saturating_add(1);
         let doublings = health.faults.saturating_sub(1).min(16);
         let pause = limits::NODE_FAULT_PAUSE.saturating_mul(1 << doublings).min(limits::NODE_FAULT_PAUSE_CAP);
+        // Where no other node could do better now, a pause would only delay what fails anyway.
         if elsewhere == Elsewhere::Able {
             health.taking_again = now + pause;
             health.remember(Moved { agent: agent.id, part: part.clone(), runs: agent.runs });
@@ -164,6 +165,8 @@ impl FleetMembership {
         let decided = {
             let mut seen = self.seen();
             let health = &mut seen.health;
+            // A person's word covers the ailment that the person saw. Another one, or the same after it was
+            // gone, may take the node out of service again.
             if health.overruled != ailment.as_ref().map(|(ailment, _)| *ailment) {
                 health.overruled = None;
             }
@@ -230,6 +233,8 @@ impl FleetMembership {
         let done = self.clocks.timely(self.cordon(&self.node, cordon)).await;
         if let Ok(Err(e)) = done {
             tracing::warn!(error = %e, "this node's own cordon could not be written; it is tried again");
+            // Forgotten, because a cordon that is remembered here and missing in the store would be taken for
+            // one that a person lifted.
             self.seen().health.own = None;
         }
     }
@@ -268,6 +273,8 @@ impl FleetMembership {
     /// Says why the disk takes nothing more. A host that does not say how much is free, or not in time, holds nothing up.
     async fn disk_ails(&self) -> Option<String> {
         let look = async {
+            // Asked by itself, because the next answer does not tell a full disk from a host that does not
+            // say, and only the first is an ailment.
             self.host.free_bytes().await.ok()?;
             self.monitor.disk_capacity().await.err()
         };

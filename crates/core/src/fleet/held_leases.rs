@@ -44,6 +44,7 @@ impl AgentHandle {
         let enough = |until: &Option<Duration>| until.is_none_or(|until| until >= clocks.elapsed() + least);
         tokio::select! {
             biased;
+            // Asked first: the end that was told last may lie ahead although another node holds the agent by now.
             _ = lost.wait_for(|lost| *lost) => false,
             held = held.wait_for(enough) => held.is_ok(),
             () = clocks.sleep(term) => false,

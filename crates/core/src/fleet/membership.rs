@@ -155,6 +155,8 @@ impl FleetMembership {
 
     /// Begins to keep what an agent left; nothing when somebody does so already.
     pub(crate) fn keep(&self, agent: AgentId) -> Option<SalvageGuard<'_>> {
+        // Looked up and entered in one step under the channel's lock, so that of two passes at the same agent
+        // only one begins.
         let begun = self.keeping.send_if_modified(|agents| agents.insert(agent));
         begun.then(|| SalvageGuard(self, agent))
     }

@@ -27,6 +27,8 @@ impl FleetMembership {
         let Some(failure) = failure_of(&event) else { return event };
         let part = match blame(agent, failure, self.default_runtime.as_str()) {
             Blame::Node(part) => part,
+            // Every node meets the same network and the same service: the attempt counts, and its backoff is
+            // the answer.
             Blame::Surroundings(_) => return event,
             Blame::Task => {
                 if matches!(failure.kind, FailureKind::Crash | FailureKind::NoResult) {
@@ -124,9 +126,12 @@ pub(super) fn is_past(part: &Part, agent: &Agent, runs: u32) -> bool {
     let worked =
         matches!(agent.state, State::Committing { .. } | State::Gating { .. } | State::Publishing { .. });
     match part {
+        // A push that worked ends its task as completed, which was looked at above. Nothing before that says
+        // anything about a push.
         Part::Push { .. } => false,
         Part::Run { .. } => worked,
         Part::Fetch { .. } | Part::Machine => {
+            // A run gets its number once it is confined. A higher one that works was therefore fetched and confined.
             worked || (agent.runs > runs && matches!(agent.state, State::Working))
         }
     }

@@ -43,6 +43,8 @@ impl Breakers {
     ) -> Result<(), (String, Duration)> {
         let mut breakers = self.0.lock();
         let mine = |part: &Part| concerns(part, agent, default_runtime);
+        // All breakers of the agent are looked at before any is asked: asking may make one half open, and an
+        // agent that another one refuses would use up its only trial.
         if let Some((part, breaker)) = breakers.iter().find(|(part, one)| mine(part) && one.refuses(elapsed))
         {
             let wait = match breaker.position() {
@@ -84,6 +86,8 @@ impl Breakers {
         elapsed: Duration,
     ) -> Option<(Turned, String)> {
         let mut breakers = self.0.lock();
+        // A success where nothing failed needs no breaker. Otherwise every repository that ever worked would
+        // have one, and the bound would be used up by them.
         if !breakers.contains_key(part) && (sign == Sign::Works || breakers.len() >= limits::BREAKERS) {
             return None;
         }

@@ -8,6 +8,8 @@ impl Monitor {
     /// Learns whether the machine has capacity for one more agent. One that does not answer holds nothing up, except for its
     /// disk: what cannot be written must not be started.
     pub(crate) async fn ask_machine(&self) {
+        // A copy, because the lock is not held over the question: a disk that hangs would hold up every
+        // reader of the newest answer.
         let mut asked = self.asked.lock().clone();
         if asked.at.is_none_or(|at| self.clocks.elapsed().saturating_sub(at) >= limits::CAPACITY_PERIOD) {
             let ask = async { tokio::join!(self.host.load(), self.disk_capacity()) };

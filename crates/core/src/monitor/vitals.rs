@@ -183,6 +183,8 @@ impl Vitals {
         if known.phase.is_none_or(|(before, _)| before != phase) {
             known.phase = Some((phase, elapsed));
         }
+        // Outside these phases no program of the agent's is followed, and a gate that is silent must not be
+        // shown as a silent agent.
         if !matches!(phase, Phase::Working | Phase::Waiting) {
             known.supervised = false;
             self.stage.send_replace(Stage::None);

@@ -72,6 +72,7 @@ impl Orders {
             ended.extend(self.kill_waiting(waiting, KillCause::KillAll, note).await?);
             held.extend(ids.into_iter().filter(|id| !ended.contains(id)));
         }
+        // Only after the last page. A page that fails leaves the mark, and the engine sweeps again.
         self.swept();
         Ok(Swept { ended, held })
     }
@@ -106,6 +107,8 @@ impl Orders {
     /// Returns whether the agent has ended.
     async fn carry_out(&self, kill: &KillOrder, stored: bool) -> Result<bool, StoreError> {
         let record = match self.store.glance(kill.agent).await {
+            // There is no record that could end. An order that stayed for it would be looked at in every
+            // round without end.
             Err(StoreError::NotFound(_) | StoreError::Quarantined(_) | StoreError::Pruned { .. }) => {
                 return Ok(true);
             }
@@ -114,6 +117,8 @@ impl Orders {
         let waits = record.node.is_none() && matches!(record.agent.state, State::Queued { .. });
         if waits {
             self.kill_waiting(vec![record], KillCause::Operator, &kill.note()).await?;
+            // Not taken for done although the write may have gone through: the next look reads the end back
+            // from the store, and only then the order is forgotten.
             return Ok(false);
         }
         if let Some(driver) = self.drivers.lock().get(&kill.agent) {

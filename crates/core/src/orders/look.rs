@@ -122,6 +122,8 @@ impl Orders {
         let stored = self.store.orders().await?;
         let newest = self.store.list(Query { limit: 1, ..Query::default() }).await?;
         self.admitted(newest.first().map_or(0, |record| record.seq));
+        // An earlier server may have died in the middle of its sweep, so the queue is swept once more at a
+        // start whenever a barrier stands.
         self.unswept.store(stored.barrier.is_some(), Ordering::SeqCst);
         let mut standing = self.standing();
         standing.orders.take_latch(stored.latch.clone());
@@ -198,6 +200,8 @@ impl Orders {
     fn adopt_kills(&self, filed: &Filed) {
         let mut standing = self.standing();
         let new = filed.kills.iter().any(|kill| !standing.kills.contains_key(&kill.agent));
+        // A directory that could not be read in full does not prove that an order is gone, so what is known
+        // from it stays.
         if filed.unread.is_none() {
             standing.kills.clear();
         }
@@ -287,6 +291,7 @@ impl Orders {
     /// Puts a latch from the files into force, and writes down one that is not written everywhere yet. `releases` counts
     /// those before the files were read: what was released since then does not come back.
     async fn adopt_latch(&self, filed: &Filed, releases: u64) {
+        // A write that hangs holds this lock. The dispatcher must not wait behind it, and the next look tries again.
         let Ok(_writing) = self.clocks.timely(self.writing.lock()).await else { return };
         let stop = (filed.stop == StopFile::There).then(|| Latch {
             by: format!("the file {}", self.files.stop_path()),

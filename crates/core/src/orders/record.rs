@@ -43,6 +43,8 @@ impl Orders {
         let store = async {
             let raised = self.in_time(self.store.set_orders(OrderChange::Raise(asked), Vec::new())).await;
             raised.map(|orders| {
+                // The store's barrier may reach further than this process knew, since other nodes admit
+                // agents too. What runs here and is covered by that alone is ordered now.
                 if let Some(raised) = &orders.barrier {
                     self.standing().orders.raise_placed(raised.clone());
                     self.order_live();

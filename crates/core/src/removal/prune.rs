@@ -70,6 +70,8 @@ pub enum PruneError {
 impl Orchestrator {
     /// Removes agents that ended long ago, one page of them. Unmerged work stays unless it is counted out.
     pub async fn prune(&self, request: &PruneRequest) -> Result<Pruned, PruneError> {
+        // The time is the store's, and must be known: a node whose own clock is days ahead would remove what
+        // is not old.
         let before = Timestamp(self.clocks.certain_now().await?.0.saturating_sub(millis(request.older_than)));
         let page = self.ports.store.settled(before, request.after, limits::PRUNE_PAGE).await?;
         let mut report = Pruned::default();
@@ -90,6 +92,8 @@ impl Orchestrator {
                 Err(e) => report.errors.push(format!("{id}: {e}")),
             }
         }
+        // The whole page is looked at before the first agent goes, so that a number that does not fit stops
+        // the call before anything is discarded.
         let there = looked.iter().filter(|(_, lost)| !lost.is_none()).count() as u64;
         match request.force {
             Some(said) if said != there => return Err(PruneError::Count { there, said }),

@@ -101,6 +101,8 @@ impl Orchestrator {
         if self.is_draining() {
             return Err(SpawnError::ShuttingDown);
         }
+        // Callers may be answered before the engine has read what stands. Without this a spawn would slip
+        // past an engaged switch.
         self.orders.know().await;
         if let Some(latch) = self.orders.latch() {
             return Err(SpawnError::Stopped(latch));
@@ -122,6 +124,7 @@ impl Orchestrator {
         let admitted = self.ports.store.admit(Admission { agent, idempotency, job, job_data, facts }).await?;
         Ok(match admitted {
             Admitted::New(record) => {
+                // Noted before the caller is answered: a kill-all that the caller orders next must cover this agent.
                 self.orders.admitted(record.seq);
                 self.wake.notify_one();
                 Spawned { record, replayed: false }

@@ -17,6 +17,8 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     let (o, agent) = (context.orchestrator, context.agent);
     o.monitor.disk_capacity().await.map_err(|text| Failure::new(FailureKind::Disk, text))?;
     let (base, remote_tip) = base(context).await?;
+    // Work that goes on from the same base is judged by the gates that were fixed first, whatever this server
+    // would choose by now.
     let (plan, mut warnings) = match (&agent.work.plan, &agent.work.base) {
         (Some(plan), Some(known)) if *known == base && !plan.has_lost_reports() => (plan.clone(), Vec::new()),
         _ => plan(context, step_state, &base).await?,

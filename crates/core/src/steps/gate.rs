@@ -22,6 +22,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     else {
         return Err(Failure::new(FailureKind::Internal, "commit, base or plan is not known"));
     };
+    // Where no commit was ever offered to the remote, no push can be on its way.
     step_state.push_over = agent.work.offered.is_empty();
     let filtered =
         context.orchestrator.ports.commits.filtered(&agent.spec.context.repository, base, head).await?;

@@ -53,6 +53,7 @@ async fn perform_in(
     harvest: HarvestJob,
     limit: Duration,
 ) -> Result<PathBuf, Failure> {
+    // Every try has a name of its own, because records of an earlier try in the same run may still be there.
     let name = format!("{what}-{}-{}", owner.runs, o.ports.chance.agent_id().short());
     let mut job = owner.job(o, &name, handle, (harvest.command, harvest.env), &harvest.outbox);
     job.output = o.ports.transcripts.log(owner.agent, &format!("{what}-{}", owner.runs));

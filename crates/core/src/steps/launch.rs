@@ -60,6 +60,8 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
         agent.work.time_left_ms.map_or(Duration::from_secs(spec.timeout_seconds), Duration::from_millis);
     job.time_limit = Some(left + limits::BACKSTOP);
     let first = dialogue.start().concat();
+    // The prompt goes to the supervisor together with the job. A server that dies between start and first
+    // message would otherwise leave a program that waits for it until its silence ends it.
     job.stdin = plan.stdin.map_or(Stdin::Open { first }, Stdin::Text);
     let memo = Memo { runtime: runtime.name().to_owned(), opening, credential: runtime.credential() };
     job.memo = serde_json::to_string(&memo).ok();

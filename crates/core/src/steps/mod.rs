@@ -40,6 +40,7 @@ pub(crate) async fn persist_decision(
     step: &Step,
     step_state: &mut StepState,
 ) -> Result<(), StoreError> {
+    // Shown before it is written: a kill is answered from this copy while the store is away.
     driver.seen().agent = step.agent.clone();
     let recording = settle::record(o, lease, step);
     tokio::pin!(recording);
@@ -56,6 +57,7 @@ pub(crate) async fn persist_decision(
         // Errors never: the driver holds the sender.
         _ = orders.wait_for(|order| matches!(order, Some(Order::Kill(..)))) => {}
     }
+    // Nothing of it runs after this decision, so there is nothing to stop. The kill finds the agent queued or ended.
     if matches!(step.effect, Effect::Wait | Effect::Rest) {
         return recording.await;
     }

@@ -22,11 +22,14 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     if let Fit::Conflict { base, files } = publisher.fit(&task.repository, &task.branch, head).await? {
         return Ok(Event::Conflicted { base, files });
     }
+    // Only now, because the trial merge above fetches and may take minutes, in which the lease can be lost.
     if !may_push(context).await? {
         return Ok(Event::Interrupted);
     }
     step_state.push_over = false;
     let pushed = push(context, head).await;
+    // Only where the remote turned the push down nothing of it can arrive any more. A connection that broke
+    // may have delivered it.
     step_state.push_over = matches!(pushed, Ok(Pushed::Moved(_) | Pushed::Refused(_)));
     match pushed {
         Ok(Pushed::Done) => confirm(context, head).await,
@@ -68,6 +71,7 @@ async fn confirm(context: &StepContext<'_>, head: &CommitId) -> Result<Event, Fa
         }
         match o.shown(context.agent).await {
             Ok(Some(shown)) if shown == *head => return Ok(Event::Pushed { shown: true }),
+            // One answer is enough to doubt the push. Only a remote that never answers is taken at its word.
             Ok(_) => answered = true,
             Err(e) => {
                 tracing::warn!(agent.id = %context.agent.id, error = %e.message, "the remote could not be asked for what was pushed");

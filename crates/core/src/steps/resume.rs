@@ -48,6 +48,7 @@ async fn program(context: &StepContext<'_>, step_state: &mut StepState) -> Event
             }
             Err(failure) => Event::Failed(failure),
         },
+        // No program ever ran: the server died in the middle of the launch, which is begun again and is no failure.
         Ok(None) if launching => Event::TakenOver,
         Ok(None) => Event::Failed(Failure::new(
             FailureKind::Internal,

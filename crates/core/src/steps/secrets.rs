@@ -172,6 +172,7 @@ impl Border {
         // A name is looked at by itself; that it names the file it is in means nothing.
         let path = added.path.as_deref().filter(|_| added.part == AddedPart::Content);
         for secret in scanner.scan(path, text) {
+            // It ends in the part that was scanned together with the piece before.
             if secret.span.1 <= old {
                 continue;
             }
@@ -258,6 +259,8 @@ async fn standing(
             scan(Some(&path), &text);
             for sighting in comparable().filter(|sighting| sighting.value.len() >= VERBATIM) {
                 compared = compared.saturating_add(text.len());
+                // A value that is not compared any more counts as new. So the bound may cost a false finding,
+                // but lets no secret through.
                 if compared > limits::SECRET_COMPARED_BYTES {
                     break;
                 }

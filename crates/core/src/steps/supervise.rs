@@ -109,6 +109,7 @@ impl Supervisor<'_> {
         if let Some(receipt) = by_supervisor.filter(stopped) {
             self.context.driver.note_stop(StopCause::Supervisor, receipt);
         }
+        // The last line of a program need not end in a newline, and its result may stand there.
         if let Some(rest) = self.lines.take_rest() {
             self.line_end = self.read;
             let reaction = self.dialogue.line(&rest);
@@ -139,6 +140,8 @@ impl Supervisor<'_> {
                     timers.thaw(frozen);
                     self.hears(Hearing::Begins);
                 },
+                // After the last result the work is done: the deadline must not make a timeout of it while
+                // the program is slow to leave.
                 () = &mut timers.deadline, if !is_ending && !timers.freeze.holds() => {
                     return Ok((self.end(StopCause::Deadline).await, Some(Alarm::Deadline)));
                 }
@@ -213,6 +216,7 @@ impl Supervisor<'_> {
             Stage::Interrupt => self.dialogue.interrupt(),
             Stage::None | Stage::Notice | Stage::Kill => None,
         };
+        // A runtime that takes no interrupt was not interrupted, so what its turn says of its end stays true.
         self.interrupted |= stage == Stage::Interrupt && line.is_some();
         if let Some(line) = line {
             self.say(&line).await;
@@ -243,6 +247,7 @@ impl Supervisor<'_> {
             }
         }
         loop {
+            // Output from before the stop is still to be read: it belongs in the transcript and may hold the result.
             match self.job.next().await {
                 Ok(JobEvent::Output(bytes)) => self.read(&bytes).await,
                 Ok(JobEvent::Gap(bytes)) => self.skipped(bytes).await,
@@ -283,6 +288,8 @@ impl Supervisor<'_> {
     }
 
     async fn skipped(&mut self, bytes: u64) {
+        // The line that is under way lost its middle. Put together with what follows it would be one that the
+        // program never wrote.
         self.lines.drop_current();
         self.read += bytes;
         self.line_end = self.read;

@@ -77,6 +77,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
             (true, false) => keep(context, &mut warnings).await,
         }
     };
+    // The remote is asked while the work is received: each may take seconds, and a caller of a kill waits for both.
     let (kept, look) = tokio::join!(keep, look);
     let mut left = Vec::new();
     let salvage = kept.unwrap_or_else(|e| {
@@ -151,6 +152,8 @@ async fn stop(context: &StepContext<'_>, mut grace: Duration) {
                 tracing::error!(agent.id = %agent.id, error = %e, "processes of the agent are still alive; stopping them again");
             }
         }
+        // Repeated without a bound, because the record must not say that the agent has ended while a process
+        // of it may be alive.
         o.ports.clock.sleep(pause).await;
         pause = (pause * 2).min(limits::STRAYS);
     }

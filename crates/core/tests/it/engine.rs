@@ -41,6 +41,7 @@ async fn an_order_given_while_slots_fill_is_never_lost() {
         for n in 0..4 {
             story.spawn_usual(&format!("T-{round}-{n}")).await;
         }
+        // The engine begins with all four in the queue, so that its slots fill in the very moment of the order.
         story.run();
         if round % 2 == 0 {
             let report =
@@ -127,6 +128,7 @@ async fn a_sandbox_that_fails_to_stop_leaves_the_kill_unverified_and_is_asked_ag
     let away = Failure::new(FailureKind::Internal, "the engine is away");
     story.world.knobs.breaks(&node, Broken::SandboxStop, Some(away));
     let killed = story.o.kill(id, KillCause::Operator, "by test").await.expect("the store answers");
+    // The processes are dead, so the sandbox alone keeps the kill from being verified.
     assert!(!killed.confirmed && story.world.alive().is_empty());
     story.world.knobs.breaks(&node, Broken::SandboxStop, None);
     let killed = story.o.kill(id, KillCause::Operator, "by test").await.expect("the store answers");
@@ -143,6 +145,7 @@ async fn a_kill_racing_completion_gives_one_ending_and_the_truth() {
         let mut story = Story::prepare(Arc::new(FakeStore::new()), 1, Behaviour::RunOn, |_| {});
         let id = story.spawn_usual("T-1").await;
         story.run();
+        // In two of three rounds the kill meets a program at work, in the third one any step before that.
         if round % 3 > 0 {
             story.until(id, |r| r.agent.phase() == Phase::Working).await;
         }

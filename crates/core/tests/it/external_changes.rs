@@ -89,6 +89,7 @@ async fn a_delayed_job_waits_for_its_time() {
 #[tokio::test]
 async fn what_cannot_be_done_is_refused_with_the_reason() {
     let (store, story) = begin(0, Behaviour::EndAtOnce);
+    // There is no slot, so this task stays active as long as the test needs it.
     let active = story.spawn("T-busy", "https://git.example.com/r.git", 0).await;
     let named = Submission { name: "other".to_owned(), ..submission("named", "T-1", &json!({})) };
     let broken = Submission { data: "{".to_owned(), ..submission("broken", "T-1", &json!({})) };

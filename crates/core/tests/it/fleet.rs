@@ -194,6 +194,7 @@ async fn a_node_whose_store_is_gone_for_less_than_a_lease_goes_on_and_loses_noth
     let id = spawn(&a.o, "T-1", 3).await;
     fleet.works_on(id, "a").await;
     a.cut(true);
+    // The program ends while its end cannot be written, so its driver must hold the result until the store is back.
     fleet.world.release();
     tokio::time::sleep(TERM / 2).await;
     a.cut(false);
@@ -207,6 +208,7 @@ async fn a_node_whose_store_is_gone_for_less_than_a_lease_goes_on_and_loses_noth
 async fn a_node_alone_that_is_cut_off_for_longer_gives_its_agent_back_without_counting_it() {
     let fleet = Fleet::new(Behaviour::RunOn);
     let a = fleet.node("a", 1);
+    // No retry is allowed, so an interruption that counted as an attempt would fail the agent.
     let id = spawn(&a.o, "T-1", 0).await;
     fleet.works_on(id, "a").await;
     a.cut(true);
@@ -250,6 +252,7 @@ async fn lost_nodes_come_to_an_end() {
     let fleet = Fleet::new(Behaviour::RunOn);
     let watcher = fleet.node("w", 1);
     tokio::time::sleep(Duration::from_secs(1)).await;
+    // The watcher must take nothing: it is there to return the agents of lost nodes to the queue.
     assert!(watcher.o.cordon(&"w".parse().expect("a word"), cordon(false)).await.expect("written"));
     let id = spawn(&watcher.o, "T-1", 1).await;
     let mut gone = Vec::new();
@@ -257,6 +260,8 @@ async fn lost_nodes_come_to_an_end() {
         let node = fleet.node(name, 1);
         fleet.works_on(id, name).await;
         node.cut(true);
+        // Held to the end, because a dropped sender tells the engine to stop, and a node that ends in order
+        // is not lost.
         gone.push(node);
         fleet.until(id, |r| r.node.is_none()).await;
     }

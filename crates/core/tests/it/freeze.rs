@@ -41,6 +41,8 @@ async fn a_frozen_agent_takes_no_further_step_until_it_is_thawed() {
     // A program that ends all the same, as one that ended in this very moment: what follows waits.
     story.world.release();
     story.until(id, |r| r.agent.phase() == Phase::Committing).await;
+    // No event says that something does not happen, so the test waits for a time, in which a thawed agent
+    // would be done.
     let goes_on = story.until(id, |r| r.agent.is_terminal());
     assert!(tokio::time::timeout(Duration::from_millis(200), goes_on).await.is_err(), "it goes on");
     assert!(story.o.thaw(id, "by a test").await.unwrap().changed);

@@ -75,6 +75,8 @@ async fn a_clock_that_jumps_times_nothing_out_and_the_log_never_goes_back() {
             let record = story.until(id, ended).await;
             assert_eq!(record.agent.status(), Status::Completed, "jump {jump}: {:?}", record.agent.state);
         }
+        // An attempt has an hour by default, and the jump is an hour too: a clock that counted it would leave
+        // nothing.
         let left = story.o.agent(id).await.expect("it is there").agent.work.time_left_ms;
         assert!(left.is_none_or(|ms| ms > 3_500_000), "jump {jump}: the attempt has only {left:?} ms left");
         for id in [id, later] {
@@ -93,6 +95,7 @@ async fn a_backoff_ends_although_the_clock_was_set_back() {
     let story = Story::begin(store(), 1, Behaviour::CrashAtOnce, |_| {});
     let id = story.spawn("T-1", A, 1).await;
     story.until(id, |r| r.agent.phase() == Phase::Backoff).await;
+    // A wait that went by the wall clock would now last an hour longer than any test waits.
     story.world.knobs.jump(-HOUR);
     story.world.behave(Behaviour::EndAtOnce);
     let record = story.until(id, ended).await;

@@ -211,6 +211,7 @@ async fn the_switch_ends_what_runs_and_keeps_what_waits_until_it_is_released() {
     assert!(matches!(refused, Err(SpawnError::Stopped(by)) if by == latch));
     let refused = server.o.retry(running, Vec::new(), None).await;
     assert!(matches!(refused, Err(RetryError::Spawn(SpawnError::Stopped(_)))));
+    // The backoff is over after this, so the latch alone keeps the agent from its second attempt.
     world.skip(Duration::from_secs(600));
     server.die().await;
 
@@ -337,6 +338,7 @@ async fn no_write_holds_up_a_kill_and_the_answer_says_so() {
             }
             let queued = spawn(&server.o, "queued").await;
             store.set_mood(mood);
+            // One copy can be written in half of the cases and none in the others, and the answer must tell which.
             world.break_files(!files);
             let (report, latch) = if files {
                 let order = server.o.kill_all("alice", None);

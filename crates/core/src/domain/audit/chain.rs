@@ -179,6 +179,8 @@ impl Record {
             request: parsed.request.map(Cow::into_owned),
         };
         let record = Self { n: parsed.n, entry, previous: parsed.previous, hash };
+        // JSON can say the same in many ways. Only the bytes that this program writes are taken, so that no
+        // byte of a record can change unseen.
         if record.line().as_bytes() != line {
             return Err(FormatError::NotCanonical);
         }

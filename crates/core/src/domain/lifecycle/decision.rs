@@ -41,6 +41,8 @@ impl Decision {
     pub(super) fn enter(&mut self, state: State, before: &Agent) {
         let ran_elsewhere =
             before.started_at != self.agent.started_at && matches!(state, State::Settled { .. });
+        // Its change to running was logged a moment ago. With the status before that, the log would show a
+        // change which the contract does not have.
         let status = if ran_elsewhere { Status::Running } else { before.status() };
         let phase = before.phase();
         if !matches!(state, State::Working) {

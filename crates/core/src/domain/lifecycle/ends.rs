@@ -14,6 +14,7 @@ use crate::limits;
 
 impl Decision {
     pub(super) fn failed(&mut self, failure: Failure, in_setup: bool) -> State {
+        // The stop file is an order, so the agent ends as killed, and no retry that it has left undoes that.
         if failure.kind == FailureKind::Stopped {
             return self.settle(Status::Killed, failure.kind.end_reason(in_setup), Some(failure.message));
         }
@@ -120,6 +121,7 @@ impl Decision {
                 State::Queued { cause }
             }
             Ending::Settle { mut end } => {
+                // The decision was earlier, but an agent has ended only once everything that it held is released.
                 end.at = self.now.at;
                 State::Settled { end }
             }

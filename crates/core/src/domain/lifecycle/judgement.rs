@@ -115,6 +115,8 @@ impl Decision {
     /// The work was refused: back to the agent while a fix round is left.
     pub(super) fn refused(&mut self, findings: Vec<Finding>, reason: EndReason, text: String) -> State {
         self.agent.work.unjudged = false;
+        // They stand in the record and not only in the state, so that an attempt which is repeated later
+        // begins with them.
         self.agent.work.findings.clone_from(&findings);
         if self.agent.fix_round < self.agent.spec.max_fix_rounds {
             self.agent.fix_round += 1;

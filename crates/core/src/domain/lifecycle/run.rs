@@ -18,6 +18,8 @@ impl Decision {
             self.agent.attempt += 1;
         }
         match (&self.agent.work.kept, self.agent.work.unjudged) {
+            // The work was received, and the attempt was broken off before its verdict: it is judged now and
+            // not made again.
             (Some(head), true) => State::Gating { head: head.clone() },
             _ if !self.agent.work.findings.is_empty() => {
                 State::Checkout { turn: Turn::Fix { findings: self.agent.work.findings.clone() } }
@@ -72,6 +74,7 @@ impl Decision {
         let work = &mut self.agent.work;
         work.kept = Some(head.clone());
         (work.dirty, work.unjudged) = (false, true);
+        // It came to a commit, so what kept it from its work is over, and the bounds count anew.
         self.agent.quota_waits = 0;
         self.agent.node_faults.clear();
         self.agent.node_tries = 0;

@@ -28,6 +28,8 @@ impl Decision {
                 let in_setup = matches!(state, State::Checkout { .. } | State::Confining { .. });
                 return Some(self.node_failed(node, failure, elsewhere, in_setup));
             }
+            // A failed push is decided in its own state, because some failures say that the remote has not
+            // got the commit.
             (State::Publishing { .. }, event) => event,
             (_, Event::Failed(failure)) => {
                 let in_setup = matches!(state, State::Checkout { .. } | State::Confining { .. });

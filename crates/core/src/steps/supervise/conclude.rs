@@ -14,6 +14,8 @@ use crate::steps::context::stopped;
 impl Supervisor<'_> {
     pub(super) fn conclude(mut self, exit: &Exit, alarm: Option<Alarm>, left: Option<Duration>) -> Event {
         let outcome = match alarm {
+            // The stop file is an order. It goes before an alarm of the same moment, which would make a
+            // failure of it that is tried again.
             _ if exit.stopped => Outcome::Failed(stopped()),
             Some(Alarm::Deadline) => {
                 let text = format!(

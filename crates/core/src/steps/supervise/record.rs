@@ -14,6 +14,8 @@ impl Supervisor<'_> {
             return;
         }
         let (scanner, keys) = (&self.context.orchestrator.ports.scanner, &mut self.keys);
+        // Keys are followed over the whole text before it is cut: a header beyond the cut still opens the
+        // body that later events bring.
         let event =
             masked(event, |text| scanner.mask(&cut(keys.hide(&text).into_owned(), limits::ENTRY_BYTES)));
         if let AgentEvent::Denied { tool, reason } = &event {
@@ -52,6 +54,8 @@ impl Supervisor<'_> {
         }
         let (o, agent, entries) =
             (self.context.orchestrator, self.context.agent, std::mem::take(&mut self.entries));
+        // While lines of an earlier server are read again the end of the line lies behind the cursor, and a
+        // checkpoint that went back would tell them twice to the next server.
         let checkpoint = Checkpoint { run: agent.runs, bytes: self.line_end.max(self.cursor.bytes) };
         if let Err(e) =
             o.ports.transcripts.append(agent.id, o.now(), agent.attempt, checkpoint, entries).await

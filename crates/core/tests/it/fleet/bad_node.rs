@@ -155,6 +155,7 @@ async fn a_persons_word_stands_against_a_nodes_own() {
     soon(|| bad.o.cordoned().is_some_and(|cordon| cordon.by == ITSELF)).await;
     bad.o.cordon(&bad.o.settings().node, None).await.expect("it is written");
     let kinds = fleet.kinds().await;
+    // Ten looks of the node at its own health fit into this time, each of which could take it out of service.
     tokio::time::sleep(Duration::from_secs(50)).await;
     assert!(bad.o.cordoned().is_none(), "it took itself out of service again for the same");
     assert_eq!(fleet.kinds().await.len(), kinds.len());

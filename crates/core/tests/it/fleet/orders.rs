@@ -32,12 +32,14 @@ async fn a_kill_of_what_a_cut_off_node_holds_says_so_and_holds_for_ever() {
     let id = spawn(&a.o, "T-1", 3).await;
     fleet.works_on(id, "b").await;
     b.cut(true);
+    // Two heartbeats are missing for certain by then, so b counts as silent while its lease still holds.
     tokio::time::sleep(Duration::from_secs(15)).await;
     let killed = a.o.kill(id, KillCause::Operator, "no reason given (alice)").await.expect("ordered");
     let elsewhere = killed.elsewhere.expect("somebody else holds it");
     assert!(!killed.confirmed && elsewhere.silent && elsewhere.node.as_str() == "b");
     assert!(elsewhere.lease_expires_at.is_some());
     assert_eq!(fleet.store.orders().await.expect("read").kills.len(), 1, "it is durable");
+    // Only this node has a free slot once the lease is over. The order must end the agent there before it starts.
     let c = fleet.node("c", 1);
     let record = fleet.until(id, ended).await;
     assert_eq!((record.agent.status(), record.agent.runs), (Status::Killed, 1));
@@ -58,6 +60,7 @@ async fn kill_all_ends_what_every_node_runs_and_what_nobody_took_in_yet() {
     for n in 0..40 {
         ids.push(spawn(&nodes[n % 4].o, &format!("T-{n}"), 3).await);
     }
+    // All slots are in use and eight agents wait, so the order meets both kinds.
     soon(|| fleet.world.alive().len() == 32).await;
     let job = "foreign-1".to_owned();
     let (name, data, options) = ("spawn".to_owned(), "{}".to_owned(), "{}".to_owned());

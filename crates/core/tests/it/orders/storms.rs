@@ -75,6 +75,7 @@ async fn kill_all_wins_against_spawners_retries_and_recovery() {
     for round in 0..rounds() {
         let (store, world, mut server) = begin(4, Behaviour::ByTask);
         let storm = Storm::begin(&server.o, &world, "x");
+        // Each round gives its order at another point of the storm, which admits 45 agents at most.
         storm.has_spawned(round % 40).await;
         if round % 3 == 0 {
             // The server dies; its agents go on, and the next one finds the spawners' work.
@@ -170,6 +171,7 @@ async fn engage_and_release_racing_each_other_leave_memory_file_and_store_agreei
         for n in 0..6 {
             let o = Arc::clone(&server.o);
             racers.spawn(async move {
+                // The racers set off staggered, in another way each round.
                 for _ in 0..(n + round) % 3 {
                     tokio::task::yield_now().await;
                 }

@@ -68,6 +68,7 @@ async fn of_one_repository_no_more_run_at_once_than_may_and_others_pass() {
     story.until(first, working).await;
     let second = story.spawn("T-2", A, 0).await;
     let other = story.spawn("T-3", B, 0).await;
+    // T-3 was admitted after T-2. Once it works, T-2 was passed over and is not merely waiting for its turn.
     story.until(other, working).await;
     let record = story.o.agent(second).await.expect("it is there");
     assert_eq!((record.agent.phase(), record.epoch.0), (Phase::Queued, 0), "it was taken");

@@ -16,6 +16,7 @@ use super::*;
 /// Kills an agent in the middle of its push and returns what is known of it then.
 async fn killed_while_pushing(story: &Story, mood: RemoteMood) -> (AgentId, Publication) {
     story.world.remote_is(mood);
+    // A push that hangs is certain to be met half way by the kill.
     story.world.hang_pushes(true);
     let id = story.spawn_usual("T-1").await;
     tokio::time::timeout(PATIENCE, story.world.push_begun()).await.expect("a push is begun");

@@ -31,6 +31,8 @@ async fn a_clean_up_that_fails_blocks_nothing_and_is_repeated() {
         story.until(next, |r| r.agent.phase() == Phase::Working).await;
         assert_eq!(story.o.clean_up_again(id).await.expect("tried"), CleanUp::Pending(pending));
         story.world.stick(Stuck::Nothing);
+        // The second time nothing is left to do, and nothing may change: a clean-up can be repeated after
+        // every crash.
         for _ in 0..2 {
             assert_eq!(story.o.clean_up_again(id).await.expect("tried"), CleanUp::Done);
             let agent = story.o.agent(id).await.expect("there").agent;

@@ -125,6 +125,8 @@ async fn neither_silence_nor_the_deadline_is_overrun() {
     {
         let store = store();
         let story = Story::begin(store.clone(), agents, Behaviour::RunOn, |s| s.stall = stall);
+        // While the queue is paused no driver holds a record, so each can be changed below, and all agents
+        // start together.
         story.o.pause("test", None).await.expect("paused");
         let mut ids = Vec::new();
         for n in 0..agents {
