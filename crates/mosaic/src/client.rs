@@ -75,6 +75,8 @@ impl ApiAnswer {
 impl Client {
     /// Makes a client; nothing is sent yet.
     pub(crate) fn new(place: &ServerLocation) -> Self {
+        // A redirect would lead to an address that has proved nothing, and a proxy of the environment would see the
+        // token.
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -137,6 +139,7 @@ impl Client {
         limit: Option<Duration>,
     ) -> Result<Response<Body>, Problem> {
         if let Some(token) = &self.token {
+            // A stream has no limit of its own, but the proof before it is an ordinary answer.
             self.prove(token, limit.map_or(CONNECT * 5, |limit| limit.min(CONNECT * 5)))?;
         }
         let mut request = ureq::http::Request::builder()

@@ -84,6 +84,8 @@ pub(crate) fn ask(
         if left.is_zero() {
             return Err(io::Error::new(io::ErrorKind::TimedOut, "no whole answer came in time"));
         }
+        // The time that is left, and not the whole limit: a server that sends a byte now and then would never run into
+        // it.
         stream.set_read_timeout(Some(left))?;
         match stream.read(&mut piece)? {
             0 => break,
@@ -109,6 +111,8 @@ fn split(answer: &[u8]) -> io::Result<(u16, Vec<u8>)> {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().ok())?
     });
+    // In HTTP/1.0 the end of the connection is the end of the answer. Without this check the half answer of a server
+    // that died would look whole.
     if length.is_some_and(|length| length != body.len()) {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the answer was cut off"));
     }

@@ -133,6 +133,7 @@ fn watch_entries(client: &Client, id: &str, mut after: u64, tell: &SyncSender<Fo
             }
             heard
         });
+        // Asking again does not change such an answer. The pages that `show` reads bring the entries then.
         if matches!(outcome, Err(Problem::Api(_) | Problem::Other(_))) {
             return;
         }
@@ -181,6 +182,7 @@ fn show(
                 }
             }
             Ok(FollowEvent::Ended(agent)) => {
+                // The end comes over another connection than the entries and may be ahead of them.
                 pages(client, id, after, each)?;
                 return Ok(Followed::Ended(agent));
             }

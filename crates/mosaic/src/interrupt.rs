@@ -88,6 +88,8 @@ impl Interrupts {
     /// already. Once it returns false the next interruption ends the program at once.
     pub(crate) fn tell(&self, mut told: impl FnMut() -> bool + Send + 'static) {
         let mut listener = self.listener.lock();
+        // The signal thread sets `caught` before it takes this lock. So an interruption is either seen here, or it
+        // finds the listener.
         if self.caught() {
             told();
         }

@@ -39,6 +39,7 @@ impl Ran {
 pub(crate) fn capture(command: &mut Command, limit: Duration) -> std::io::Result<Ran> {
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (tell, told) = mpsc::channel();
+    // Both pipes are read at once: a child that fills one of them while the other is read would never come to its end.
     let out = drain(child.stdout.take(), tell.clone());
     let err = drain(child.stderr.take(), tell);
     let mut ended = 0;
@@ -46,6 +47,8 @@ pub(crate) fn capture(command: &mut Command, limit: Duration) -> std::io::Result
     while ended < 2 {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
         if told.recv_timeout(left).is_err() {
+            // The readers are not joined: a process that the child started may hold the pipes open for as long as it
+            // likes.
             stop(&mut child);
             return Err(std::io::Error::new(
                 std::io::ErrorKind::TimedOut,
@@ -89,6 +92,8 @@ fn stop(child: &mut Child) {
 /// Makes a git call about the repository around a directory, whatever repository the caller's environment names: a hook
 /// of another repository may have started this program.
 fn git(dir: &Path) -> Command {
+    // Without the optional locks `git status` does not rewrite the index, where the operator may be working with git as
+    // well. The texts that are compared below are those of the C locale.
     let mut command = Command::new("git");
     forget_repository(&mut command)
         .arg("-C")

@@ -66,6 +66,8 @@ pub(crate) fn who(session: &Session) -> Result<Who, Problem> {
     if client.answers_within(PATIENCE) || (place.explicit && !own) {
         return Ok(Who::Server(client));
     }
+    // A port on which no program listens refuses at once. Only a server that takes the connection and hangs uses up the
+    // wait.
     let late = begun.elapsed() >= PATIENCE;
     let why = if late { "server not answering after 2s" } else { "server not answering (nobody listens)" };
     Ok(Who::Here(Local::of(session, &data, why)))
@@ -114,6 +116,8 @@ impl Local {
         let order = KillOrder { agent, by: by(), reason: reason.map(str::to_owned), at: now() };
         let (durable, stopped) = blocking(async {
             let reach = Reach::of(&place)?;
+            // Side by side: a disk that hangs must not delay the kill, and a slow kill must not delay the order that
+            // keeps a waking server from starting the agent again.
             Ok(tokio::join!(reach.leave_kill(order), reach.stop(agent, self.grace)))
         })?;
         let outcome = Outcome { stopped: vec![(agent, stopped)], durable };
@@ -153,6 +157,8 @@ impl Local {
                 let reach = Reach::of(place)?;
                 anyhow::Ok(tokio::join!(leave(&reach), self.stop_present(&reach)))
             });
+            // Each directory counts for itself: one whose records cannot be read must not spare the agents of the
+            // others.
             let mut outcome = Outcome { stopped: Vec::new(), durable: true };
             for done in join_all(work).await {
                 match done {
@@ -183,6 +189,8 @@ impl Local {
             if present.is_empty() {
                 break;
             }
+            // An agent that is present once more was started by a waking server, or survived. Its earlier receipt
+            // proves nothing now.
             stopped.retain(|(agent, _)| !present.contains(agent));
             let stops = present.into_iter().map(async |agent| (agent, reach.stop(agent, self.grace).await));
             stopped.extend(join_all(stops).await);

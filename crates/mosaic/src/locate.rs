@@ -56,6 +56,8 @@ pub(crate) fn token(wanted: &Wanted, env: Lookup<'_>) -> Result<Option<Secret>, 
     if let Some(value) = variable("MOSAIC_TOKEN", env)? {
         return checked_token(value.trim(), "MOSAIC_TOKEN").map(Some);
     }
+    // Before the file: an agent without a sandbox could read that, and a command that it runs must act as the agent and
+    // not as the operator.
     if let Some(value) = of_agent("MOSAIC_API_TOKEN", env) {
         return checked_token(&value, "MOSAIC_API_TOKEN").map(Some);
     }

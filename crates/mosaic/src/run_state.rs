@@ -89,6 +89,7 @@ impl RunState {
     }
 
     fn keep_transcript(&self, agent: &str) -> anyhow::Result<PathBuf> {
+        // A supervisor that still runs would write into the directory while that is deleted under it.
         blocking(wire::stop_left(&self.path))?;
         let to = self.common.join("transcripts");
         private_dir(&to)?;

@@ -76,6 +76,8 @@ impl Session {
     pub(crate) fn stop_client(&self) -> Result<Client, Problem> {
         let client = self.client()?;
         let explicit = self.place()?.is_some_and(|place| place.explicit);
+        // An address that was named may belong to another server than the one of this directory, to which the socket
+        // leads.
         let control = Control::of(control_path(&self.data_dir()?)).filter(|_| !explicit);
         Ok(client.over(control))
     }

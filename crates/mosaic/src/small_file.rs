@@ -13,6 +13,8 @@ pub(crate) fn read_small(path: &Path) -> std::io::Result<String> {
     use std::os::unix::fs::OpenOptionsExt;
     let flags = OFlags::NONBLOCK.bits().cast_signed();
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    // Looked at after the open, because the file could be replaced in between. NONBLOCK keeps the open of a FIFO from
+    // waiting for a writer.
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::other("it is no plain file"));
     }

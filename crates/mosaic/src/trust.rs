@@ -64,6 +64,7 @@ pub(crate) fn settle(
     if trust == Some(Trust::All) {
         return Ok(Trust::All);
     }
+    // From the commit and not from the working tree: the gates that would run are those of the commit to start from.
     let Some(bytes) = repository.file_at_head(CONFIG)? else { return Ok(Trust::Ask) };
     let digest = config_digest(&bytes);
     let file = file(data_dir);

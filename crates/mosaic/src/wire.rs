@@ -258,6 +258,7 @@ impl Reach {
     async fn leave(&self, write: impl FnOnce(&OrdersDir) -> std::io::Result<()> + Send + 'static) -> bool {
         let orders = Arc::clone(&self.orders);
         let written = tokio::task::spawn_blocking(move || write(&orders));
+        // A thread that hangs on the disk cannot be cancelled, so only the wait for it ends here.
         match tokio::time::timeout(ORDER_WRITE, written).await {
             Ok(Ok(Ok(()))) => true,
             Ok(Ok(Err(e))) => {

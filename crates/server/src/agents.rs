@@ -66,6 +66,7 @@ pub(crate) async fn spawn(
 /// Says who works on the task, when that is the reason.
 pub(crate) async fn refused(orchestrator: &Orchestrator, e: SpawnError) -> Problem {
     let SpawnError::Store(StoreError::TaskActive { agent }) = e else { return e.into() };
+    // The refusal is certain. A record that cannot be read now must not turn it into another error.
     let active = orchestrator.glance(agent).await.ok();
     Problem::task_active(agent, active.as_ref().map(|record| &record.agent))
 }
@@ -144,6 +145,8 @@ pub(crate) async fn kill(
         .reason(reason.as_deref());
     let note = note(&request, reason);
     let killed = to_the_end(&context.orchestrator, move |o| async move {
+        // Within the task, because a caller that hangs up must not leave a kill without its entry. No stop waits for
+        // the log.
         o.audit_soon(entry.clone().result("ordered"));
         let killed = o.kill(id, KillCause::Operator, &note).await;
         o.audit_soon(entry.result(kill_result(&killed)));

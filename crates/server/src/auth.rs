@@ -76,6 +76,8 @@ async fn agent(orchestrator: &Orchestrator, token: &[u8]) -> Result<Option<Agent
     }
     match orchestrator.glance(id).await {
         Ok(record) => Ok((!record.agent.is_terminal()).then_some(id)),
+        // The id in a token is a claim of its caller, so an unknown one makes a wrong token and not a page that is
+        // missing.
         Err(StoreError::NotFound(_)) => Ok(None),
         Err(e) => Err(e.into()),
     }
@@ -137,9 +139,12 @@ pub(crate) async fn guard(
             return forbidden().into_response();
         }
     }
+    // Only after the caller is known: a request of a stranger must not keep a connection that is reserved for orders to
+    // stop.
     if let Some(reservation) = parts.extensions.get::<ReservedConnection>() {
         reservation.settle();
     }
+    // Orders to stop count against no share. A caller that has used up its own must still be able to stop agents.
     if let Some(visit) = parts.extensions.get::<Visit>()
         && lanes != Lanes::All
         && !visit.charge(holder(&caller, visit))

@@ -151,6 +151,7 @@ async fn collect(body: Body) -> Result<Vec<u8>, Problem> {
     while let Some(chunk) = chunks.next().await {
         let chunk =
             chunk.map_err(|e| Problem::new(Code::InvalidJson, format!("the body could not be read: {e}")))?;
+        // A body in chunks announces no length, so only the bytes that have come say how long it is.
         if bytes.len() + chunk.len() > limits::BODY_BYTES {
             return Err(too_large());
         }

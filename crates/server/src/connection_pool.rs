@@ -35,6 +35,8 @@ impl ConnectionLimits {
         let part = (descriptors / limits::SMALL_SHARE).max(2);
         let (reserved, control) = (limits::STOP_CONNECTIONS.min(part), limits::CONTROL_CONNECTIONS.min(part));
         let kept = limits::OWN_DESCRIPTORS + limits::SLOT_DESCRIPTORS * slots + reserved + control;
+        // Many slots may claim all descriptors. An eighth stays for callers, because a server that no operator reaches
+        // cannot be helped.
         let open = descriptors.saturating_sub(kept).max(descriptors / 8).min(limits::CONNECTIONS);
         Self { open, reserved, control }
     }
@@ -124,6 +126,8 @@ impl Pool {
 
 impl State {
     fn end(&mut self, id: u64) {
+        // The entry goes at once, because an abort takes effect later and the place is needed now. No number is used
+        // twice, so the drop of the aborted connection removes no other entry.
         if let Some(task) = self.open.remove(&id).and_then(|entry| entry.task) {
             task.abort();
         }
@@ -171,6 +175,8 @@ impl PooledConnection {
 impl Pool {
     /// Notes how a connection is ended that makes way.
     pub(crate) fn runs(&self, id: u64, task: AbortHandle) {
+        // A task that has ended already has removed its entry. One that was inserted anew here would be a place that is
+        // never released.
         if let Some(entry) = self.state().open.get_mut(&id) {
             entry.task = Some(task);
         }
@@ -214,10 +220,13 @@ impl Visit {
             wanted.push(Holder::Agents);
         }
         let mut state = self.0.pool.state();
+        // Also for a caller that is refused below: it may call, so its connection makes way later than that of a
+        // stranger.
         if let Some(entry) = state.open.get_mut(&self.0.id) {
             entry.known = true;
         }
         let has = |state: &State, holder: &Holder| state.held.get(holder).copied().unwrap_or(0);
+        // All shares are looked at before one of them is counted, so that a refusal leaves no count behind.
         if wanted.iter().any(|holder| has(&state, holder) >= share(holder)) {
             return false;
         }

@@ -83,6 +83,8 @@ async fn shown(context: &Context, agent: &Agent, mut diff: Diff) -> Result<Diff,
         let name = |bytes: Vec<u8>| {
             let text = String::from_utf8_lossy(&bytes);
             let masked = scanner.mask(&text);
+            // The text may have lost bytes that are no UTF-8, so it replaces the name only where a secret was masked in
+            // it.
             if masked == text { bytes } else { masked.into_bytes() }
         };
         let named = |file: FileStat| {
@@ -136,6 +138,7 @@ async fn is_clean(context: &Context, agent: &Agent, head: &str, path: &[u8]) -> 
     let ports = context.orchestrator.ports();
     let repository = &agent.spec.context.repository;
     let bytes = ports.commits.read_file(repository, &head, path, limits::DIFF_BYTES + 1).await?;
+    // A file that cannot be looked through as a whole counts as one that holds a secret.
     let Some(bytes) = bytes.filter(|bytes| bytes.len() <= limits::DIFF_BYTES) else { return Ok(false) };
     let (scanner, path) = (Arc::clone(&ports.scanner), path.to_owned());
     let scan = move || scanner.scan(Some(&path), &String::from_utf8_lossy(&bytes)).is_empty();

@@ -134,6 +134,7 @@ impl Reader {
 
     /// Does one step; `None` when it brought nothing to send.
     async fn step(&mut self) -> Result<Option<String>, StoreError> {
+        // Marked as seen before the log is read, so that an event that is logged during the read wakes the next wait.
         let newest = *self.newest.borrow_and_update();
         let after = match self.position {
             StreamPosition::Fresh => return self.snapshot(newest).await.map(Some),
@@ -147,6 +148,8 @@ impl Reader {
         let Some((first, last)) = entries.first().zip(entries.last()) else {
             return Ok(self.wait(after).await);
         };
+        // Entries that retention removed leave a gap here, and the reader must not take what comes behind it for the
+        // next event.
         if first.seq != after + 1 {
             return self.start_over(newest).await.map(Some);
         }

@@ -50,6 +50,7 @@ pub(crate) async fn to_home(State(context): State<Context>, request: Request, ne
         names.iter().find(|(name, _)| *name == "id").and_then(|(_, value)| agent_in(value))
     });
     let request = Request::from_parts(parts, body);
+    // Passed on once at most: two nodes that disagree about the home of an agent would send its request to and fro.
     let Some(agent) = agent.filter(|_| !request.headers().contains_key(FORWARDED)) else {
         return next.run(request).await;
     };
@@ -82,6 +83,7 @@ pub(crate) async fn to_node(context: &Context, node: &NodeId, request: Request) 
 /// Returns the other node where the agent's files lie; nothing when they lie here, or it is not known where.
 async fn home(context: &Context, agent: AgentId) -> Result<Option<NodeState>, Problem> {
     let o = &context.orchestrator;
+    // The handler reads the record as well, and answers for the error that it finds.
     let Ok(record) = o.ports().store.glance(agent).await else { return Ok(None) };
     let Some(home) = record.home.filter(|home| *home != o.settings().node) else { return Ok(None) };
     // The only node there ever was may have another name by now.
@@ -99,6 +101,7 @@ async fn pass_on(context: &Context, node: &NodeState, request: Request) -> Resul
         address.ok_or_else(|| unreachable(node, "it says no http address under which it is reached"))?;
     let mut asked = Request::builder().method(request.method().clone());
     asked = asked.uri(request.uri().path_and_query().map_or("/", |whole| whole.as_str()));
+    // The token of the caller stays here. This node has checked it, and the other one trusts the key of the fleet.
     asked = asked.header(HOST, address).header(AUTHORIZATION, key.bearer());
     asked = asked.header(FORWARDED, context.orchestrator.settings().node.as_str());
     for header in PASSED_ON {
@@ -244,6 +247,7 @@ pub(crate) async fn send(
 /// streams have a heartbeat.
 fn relayed(answer: hyper::Response<Incoming>, connection: Connection) -> Response {
     let (mut parts, body) = answer.into_parts();
+    // These headers describe the connection between the two nodes. hyper writes those of the connection to the caller.
     for hop in [CONNECTION, TRANSFER_ENCODING, CONTENT_LENGTH] {
         parts.headers.remove(hop);
     }

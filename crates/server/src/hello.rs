@@ -28,6 +28,8 @@ pub(crate) async fn show(State(context): State<Context>, params: Params) -> Resu
     reader.finish()?;
     let port = context.options.port;
     if let Some(node) = node {
+        // Under its own name only. A node whose address is listed for another one by now would prove to be that one
+        // otherwise.
         let key = context.options.peer_key.as_ref().filter(|_| node == context.orchestrator.settings().node);
         let proofs = key.map(|key| node_proof(&token_digest(key.secret()), nonce, node.as_str()));
         return Ok(Answer(Hello { auth: "node".to_owned(), port, proofs: proofs.into_iter().collect() })

@@ -54,6 +54,8 @@ impl Authority {
 
     /// Tells whether it may name this server.
     fn is_allowed(&self, configured: &[String]) -> bool {
+        // DNS rebinding needs a name: a page whose host is an address came from the server at that address. Names below
+        // localhost cannot be registered by others (RFC 6761).
         self.host.parse::<IpAddr>().is_ok()
             || self.host == "localhost"
             || self.host.ends_with(".localhost")
@@ -107,6 +109,8 @@ fn same_origin(origin: &str, host: &Authority, public_url: Option<&str>) -> bool
 fn check_origin(request: &Request, host: &Authority, public_url: Option<&str>) -> Result<(), Problem> {
     let headers = request.headers();
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    // Without CORS headers a page of another origin reads no answer, so safe requests do no harm. A stream would hold a
+    // connection all the same.
     let wants_stream = headers
         .get_all(ACCEPT)
         .iter()

@@ -178,6 +178,8 @@ impl Sieve {
                 None => (0..=cut).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0),
             };
             if let Some((span, _)) = found.iter().find(|(span, _)| span.start < cut && cut < span.end) {
+                // Cut before a secret that fills the buffer from its start, nothing would ever go out and the buffer
+                // would grow without end.
                 cut = if span.start > 0 { span.start } else { span.end };
             }
         }

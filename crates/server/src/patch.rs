@@ -59,6 +59,8 @@ fn same_name(line: &[u8]) -> Vec<u8> {
     let rest = line.strip_prefix(b"diff --git ").unwrap_or_default().trim_ascii_end();
     let first = match rest.first() {
         Some(b'"') => unquoted(rest),
+        // A name that is not quoted may have blanks in it. Both halves have the same name behind a prefix of two bytes,
+        // so the middle is the only safe place to cut.
         _ => rest[..rest.len() / 2].to_vec(),
     };
     first.strip_prefix(b"a/").unwrap_or(&first).to_vec()

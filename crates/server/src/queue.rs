@@ -115,6 +115,7 @@ pub(crate) async fn pause(
     body: OptionalJson,
 ) -> Result<Response, Problem> {
     let (o, reason) = (&context.orchestrator, body.reason(&context.orchestrator)?);
+    // A pause lets nothing start and does not wait for the log, unlike the resumption below.
     o.audit_soon(caller.audit_entry(o, Action::QueuePause, &request).reason(reason.as_deref()));
     o.pause(&format!("HTTP request {}", request.0), reason).await?;
     dispatch(&context).await

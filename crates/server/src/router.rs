@@ -144,6 +144,8 @@ pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router
         if route.at_home {
             handler = handler.route_layer(from_fn_with_state(context.clone(), forward::to_home));
         }
+        // The layer that is added last runs first: the check of the reserved connections, then the guard, then the way
+        // to another node. No request leaves this node before its caller is known.
         let door = (context.clone(), route.scope, route.lanes);
         let guarded = handler.route_layer(from_fn_with_state(door, guard));
         let guarded = guarded.route_layer(from_fn_with_state(route.lanes, reserved_connections::check));
@@ -154,6 +156,7 @@ pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router
     for (path, (handlers, allowed)) in by_path {
         let allow = allowed.join(", ");
         let refuse = move |State(context): State<Context>, method: Method, headers: HeaderMap| async move {
+            // Without a token a caller does not even learn which methods a path has.
             let refused = authorize(&context, &headers).await.err();
             refused.unwrap_or_else(|| Problem::method_not_allowed(method.as_str(), &allow))
         };

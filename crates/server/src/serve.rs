@@ -111,8 +111,12 @@ async fn take<D: Listener>(
     loop {
         let accepted = tokio::select! {
             _ = &mut shutdown => break,
+            // Tasks that have ended are collected here; the set would otherwise grow with every connection that ever
+            // was.
             Some(_) = connections.join_next(), if !connections.is_empty() => continue,
             accepted = async {
+                // No connection is accepted before there is a place for it. Those that wait in the backlog of the
+                // kernel cost no descriptor.
                 reserved.vacant(&pool).await;
                 listener.next().await
             } => accepted,
@@ -144,6 +148,8 @@ async fn take<D: Listener>(
             }
         }
     }
+    // Closed before the grace begins: a client that connects now is refused at once, and is not left in the backlog of
+    // a server that ends.
     drop(listener);
     stop.send_replace(true);
     let all = async { while connections.join_next().await.is_some() {} };
@@ -245,6 +251,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let mut connection = pin!(builder.serve_connection(TokioIo::new(WriteTimeout::new(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
+        // The value that `wait_for` returns holds the lock of the channel, and the sender would wait for it.
         () = async { drop(stop.wait_for(|stop| *stop).await) } => {
             connection.as_mut().graceful_shutdown();
             connection.await

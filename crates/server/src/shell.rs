@@ -43,6 +43,8 @@ pub(crate) async fn wrap(State(context): State<Context>, mut request: Request, n
     // A panic's text goes to the log by the panic hook; the caller gets the id only.
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind().await;
     let mut response = answer.unwrap_or_else(|_| Problem::internal().into_response());
+    // Handlers leave the problem beside an empty body, because only this layer knows the id of the request that the
+    // body names.
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
         let base = context.options.public_url.as_deref().unwrap_or("");
         let text = serde_json::to_string(&problem.body(&id.0, base)).unwrap_or_default();

@@ -47,6 +47,7 @@ pub(crate) fn heartbeat_timer(context: &Context) -> HeartbeatTimer {
 /// Reads where a reader goes on: the header of a reconnecting browser, else the parameter.
 pub(crate) fn resume_after(headers: &HeaderMap, r: &mut ParamReader<'_>) -> Option<u64> {
     let after = r.number("after", 0..=LAST);
+    // A browser reconnects to the same URL, so the parameter still says where the first connection began.
     let Some(value) = headers.get(LAST_EVENT_ID).filter(|value| !value.is_empty()) else { return after };
     let value = value.to_str().unwrap_or("?");
     let digits = value.bytes().all(|b| b.is_ascii_digit());

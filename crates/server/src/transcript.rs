@@ -170,6 +170,7 @@ impl Tail {
         let orchestrator = self.context.orchestrator.clone();
         let ports = orchestrator.ports();
         loop {
+            // Marked as seen before the read, so that a line that is written during it wakes the wait below.
             self.appended.borrow_and_update();
             self.newest.borrow_and_update();
             // Asked before the read: what was written before the end is then in what is read after it.

@@ -220,6 +220,7 @@ async fn wait_for(
     let mut newest = ports.store.newest();
     let mut late = ports.clock.sleep(time);
     loop {
+        // Marked as seen before the record is read: a change between the two ends the wait below at once.
         newest.borrow_and_update();
         let record = context.orchestrator.glance(id).await?;
         if until.is_met(&record.agent) || time.is_zero() {

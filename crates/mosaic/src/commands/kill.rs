@@ -35,6 +35,7 @@ pub(super) fn run(session: &Session, args: &KillArgs) -> Result<Exit, Problem> {
     } else {
         session.print(receipt(&agent, &killed, is_pending, session.paint()))?;
     }
+    // 202 means that the order stands and that its end is not proved, which a script must not take for a success.
     Ok(if is_pending { Exit::Partly } else { Exit::Ok })
 }
 

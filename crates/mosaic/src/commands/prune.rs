@@ -48,6 +48,8 @@ pub(super) fn run(session: &Session, args: &PruneArgs) -> Result<Exit, Problem> 
     permit(session, args, &seen)?;
     let mut done = Sum { unmerged: Vec::new(), ..Sum::default() };
     for (cursor, unmerged) in &seen.pages {
+        // The number of the look is sent for its page. When the number has changed since then, the server refuses
+        // instead of losing work.
         let force = args.force.is_some().then_some(*unmerged);
         let body = PruneRequest { force, ..asked(args, cursor.clone()) };
         done.add(&*client.post("/v1/prune", &body)?.read::<Pruned>()?);

@@ -104,6 +104,7 @@ pub(super) fn export(
             |file| Ok::<_, Problem>(file.to_owned()),
         )?;
         let begun = queue_file::read(&queue_file::journal_of(&path)).map_err(refused)?;
+        // With a journal the file is a part of the export that was broken off, and this run writes it again.
         if begun.is_none() && file.is_some() && !dry_run && path.exists() {
             return Err(Problem::Conflict {
                 what: format!("{} is there already", path.display()),
@@ -174,6 +175,7 @@ async fn take(
     for part in ids.chunks(RELEASED) {
         released.extend(way.release(&head.export, part).await?);
     }
+    // A slot may have been faster. An entry that did not end for this export must not run in two stores.
     entries.retain(|entry| released.contains(&entry.agent.id));
     Ok((head, entries))
 }

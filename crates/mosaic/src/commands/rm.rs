@@ -68,6 +68,8 @@ fn remove_one(
     let shown_name = agent.status.short_name();
     let path = format!("/v1/agents/{}", escape(&agent.status.agent_id));
     let with = |name: &str| format!("{path}?discard={}", escape(name));
+    // Asked without the name first, whatever was typed: an agent whose work is kept elsewhere gives nothing up, and
+    // only a refusal tells what would be lost.
     match (discard, client.delete(&path)) {
         (Some(Some(name)), Err(Problem::Api(api))) if api.is(Code::UnmergedWork) => {
             client.delete(&with(name))

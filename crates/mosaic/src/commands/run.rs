@@ -115,6 +115,7 @@ fn in_process(
         trust: choice,
         trusted: Some(trust::file(&config.data_dir)),
     };
+    // Only now, because the approved digests above are common to all runs and lie in the common directory.
     state.path().clone_into(&mut config.data_dir);
     let server = start_local(&config, options)?;
     state.announce()?;
@@ -140,6 +141,8 @@ fn work(
     let mut ran = None;
     let outcome = spawn_and_follow(session, args, &server, body, repository, &mut ran);
     if let Some(LocalRun { server, state }) = server.local {
+        // Stopped before the state is left: that looks through the directory and may delete it, and the server writes
+        // there until its end.
         server.stop();
         state.leave(ran.as_deref().filter(|_| matches!(outcome, Ok(Exit::Ok))));
     }

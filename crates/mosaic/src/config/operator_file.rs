@@ -108,6 +108,7 @@ impl OperatorFile {
         let mut faults = Vec::new();
         let mut settings: Vec<_> = table.iter().collect();
         settings.sort_by_key(|(name, _)| name.span().start);
+        // Kept for each file by itself, because the file of the user may well set what the file of the machine has set.
         let mut own = BTreeSet::new();
         for (name, value) in settings {
             let place = format!("{}:{}", path.display(), line(text, name.span().start));

@@ -32,6 +32,8 @@ fn pipe(path: &Path, most: u64) -> io::Result<String> {
     let mut piece = [0; 4096];
     loop {
         match file.read(&mut piece) {
+            // The kernel answers 0 while no writer has the pipe open, and EAGAIN while a writer has it open and has
+            // written nothing.
             Ok(0) if bytes.is_empty() => {
                 return Err(io::Error::other("it is a pipe that nobody writes into"));
             }

@@ -158,6 +158,7 @@ impl Drop for Stage {
 fn repository(remote: &Path) -> anyhow::Result<()> {
     private_dir(remote)?;
     git(remote, &["init", "--quiet", "--bare", "--initial-branch=main"])?;
+    // An empty file that is hashed as a tree is the empty tree of git, so the commit needs no working tree.
     let tree = git(remote, &["hash-object", "-t", "tree", "-w", "/dev/null"])?;
     let commit = git(remote, &["commit-tree", "-m", "An empty tree", tree.trim()])?;
     git(remote, &["update-ref", "refs/heads/main", commit.trim()]).map(drop)

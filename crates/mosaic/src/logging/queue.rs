@@ -69,6 +69,7 @@ impl Queue {
         lines.taken += 1;
         lines.waiting.push_back(line);
         self.more.notify_one();
+        // The writing thread logs as well, when lines were lost. It would wait here for a line that only it can write.
         if !lines.late && std::thread::current().name() != Some(THREAD) {
             let lines = self.wait(lines, PROMPT);
             drop(lines);
@@ -97,6 +98,7 @@ impl Queue {
                 lines.bytes -= line.len();
                 line
             };
+            // Not under the lock: a disk that hangs here would stop every caller on its way to the queue.
             log_output::put(&line);
             let lost = {
                 let mut lines = self.lines();

@@ -24,6 +24,8 @@ pub(crate) fn agent_secret(data_dir: &Path) -> anyhow::Result<AgentSecret> {
     let found = match read_linked(&path, limits::SETTING_FILE_BYTES) {
         Ok(bytes) => <[u8; 32]>::try_from(bytes).ok(),
         Err(e) if e.kind() == ErrorKind::NotFound => None,
+        // An unreadable secret is not a missing one. A new secret would turn away the tokens of agents that outlived
+        // the last server.
         Err(e) => return Err(anyhow::Error::new(e).context(format!("{} cannot be read", path.display()))),
     };
     if let Some(secret) = found {

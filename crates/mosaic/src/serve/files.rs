@@ -77,6 +77,8 @@ impl ServerFile {
     }
 
     fn runs(&self, data_dir: &Path) -> bool {
+        // A planted file could otherwise name the directory of another server, whose lock would then vouch for this
+        // address.
         let inside = self.below.components().all(|part| matches!(part, Component::Normal(_)));
         inside && is_held_by(&data_dir.join(&self.below), self.pid, self.process_start)
     }
@@ -110,6 +112,7 @@ pub(super) fn join_token(data_dir: &Path, fleets: &str) -> anyhow::Result<()> {
     }
     if is_token(found) {
         tracing::warn!(file = %before.display(), "the token of this data directory gives way to the fleet's; it is taken as well as long as this file is there");
+        // Written first: after a crash in between the old token stands in both files, and its clients are still let in.
         durable_write(&before, format!("{found}\n").as_bytes())
             .with_context(|| format!("{} cannot be written", before.display()))?;
     }
@@ -135,6 +138,8 @@ pub(crate) fn token(data_dir: &Path) -> anyhow::Result<String> {
             tracing::warn!(file = %path.display(), "the token is damaged; a new one is made");
         }
         Err(e) if e.kind() == ErrorKind::NotFound => {}
+        // Any other error may pass, and clients hold the token that cannot be read now. Only one that is certain to be
+        // useless is replaced.
         Err(e) => {
             return Err(
                 anyhow::Error::new(e).context(format!("the token file {} cannot be read", path.display()))

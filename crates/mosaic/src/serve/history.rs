@@ -130,6 +130,8 @@ pub(super) async fn started(
             .result(format!("{what}; digest {}", &digest[..16])),
     )
     .await?;
+    // Written after the entries. A crash in between names a change once more at the next start; the other order would
+    // lose it.
     if let Err(e) = write(&config.data_dir, &now) {
         tracing::warn!(error = %e, "the digests of the settings could not be kept; the next start calls all of them new");
     }

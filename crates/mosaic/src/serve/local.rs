@@ -42,6 +42,7 @@ pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Res
     let (allowed_repository, trusted) = (options.allowed_repository, options.trusted);
     let overrides = Overrides { allowed_repository, trusted, open_files: None };
     let mut config = config.clone();
+    // The configured port may be the one of a server that runs beside this command.
     (config.port, config.trust) = (0, Some(options.trust));
     // Its own store, whatever is named: what it runs is on this machine, and nobody else may take it.
     config.valkey = ValkeyConfig::default();
@@ -64,6 +65,7 @@ pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Res
         .name("server".to_owned())
         .spawn(body)
         .context("the server's thread cannot start")?;
+    // The sender is dropped with the thread, so a server that panics before it listens ends this wait as well.
     let (url, token, orchestrator) = told.recv().context("the server ended before it listened")??;
     Ok(LocalServer { url, token: token.unwrap_or_default(), orchestrator, stop: order, thread: Some(thread) })
 }

@@ -46,6 +46,8 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
                 Err(e) = signals(order, config.drain) => Err(StartError::Other(e)),
             }
         });
+        // Dropping the runtime would wait for its blocking threads, and one of them may hang in a system call to a
+        // disk.
         runtime.shutdown_timeout(LAST_FILES);
         served
     });

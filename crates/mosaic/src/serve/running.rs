@@ -76,6 +76,7 @@ pub(super) async fn listen(
     overrides: &Overrides,
     explicit_port: bool,
 ) -> Result<Listening, StartError> {
+    // Before any secret is read: agents of an earlier server may be running already, as the same user.
     access::close_memory();
     // A file that reaches a size limit is an error of that write, not the end of the server or of `run`.
     let _handled = harmless_signals();
@@ -131,6 +132,8 @@ pub(super) async fn listen(
         public_url: None,
         peer_key: peer_key.map(PeerKey::new),
     };
+    // Last, because commands call this address from now on. The backlog of the listener keeps their connections until
+    // `run` takes them.
     announce(&config.data_dir, &url, started_at, token.is_some())?;
     let data_dir = config.data_dir.clone();
     Ok(Listening { wired, listener, control, options, data_dir, url, token, sandbox })
@@ -187,6 +190,8 @@ async fn bind(config: &Config, explicit_port: bool) -> anyhow::Result<TcpListene
                 }
                 return Ok(listener);
             }
+            // Only a busy port is worth a try of the next one. Missing rights or a foreign address fail alike on every
+            // port.
             Err(e) if e.kind() == ErrorKind::AddrInUse && port < last => {}
             Err(e) => {
                 let text = format!(
@@ -277,6 +282,7 @@ async fn until_ended(
     loop {
         tokio::select! {
             ended = &mut engine => break (ended, served),
+            // A join handle that has given its result must not be polled again: that panics.
             ended = &mut *http, if served.is_none() => {
                 tracing::error!("the HTTP server ended by itself; stopping");
                 order.send_replace(Stop::Now);
@@ -284,6 +290,7 @@ async fn until_ended(
             }
             () = wired.orchestrator.drain_asked(), if !draining => {
                 draining = true;
+                // A drain that an operator asks for must not weaken a stop that a signal ordered before.
                 if *order.borrow() == Stop::No {
                     order.send_replace(Stop::Drain(LONGEST_DRAIN));
                 }
@@ -298,6 +305,7 @@ async fn until_ended(
                     order.send_replace(next);
                 }
                 if changed.is_err() {
+                    // A closed channel is ready at once each time, so another round of this loop would spin.
                     break ((&mut engine).await, served);
                 }
             }
@@ -360,6 +368,7 @@ fn harmless_signals() -> Vec<Signal> {
 
 /// Tells whether nothing can outlive this process: it is the first of its container, which ends with it.
 pub(super) fn agents_end_with_us() -> bool {
+    // The kernel kills every process of a pid namespace together with its first one, supervisors included.
     std::process::id() == 1
 }
 

@@ -12,6 +12,7 @@ use crate::local_git::capture;
 /// Makes the options of git from the settings and from what the operator's own git is configured with.
 pub(super) fn options(config: &Config, self_exe: &Path, allowed_repository: Option<&PathBuf>) -> GitOptions {
     let operator = operator_git();
+    // git lists its files from the weakest to the strongest, so the last value of a key is the one that it obeys.
     let value = |key: &str| operator.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v.clone());
     let name = config.git_name.clone().or_else(|| value("user.name"));
     let email = config.git_email.clone().or_else(|| value("user.email"));
@@ -27,6 +28,8 @@ pub(super) fn options(config: &Config, self_exe: &Path, allowed_repository: Opti
         file: config.git_credentials_file.clone(),
         token: config.git_token.as_ref().map(|token| Secret::expose(token).to_owned()),
         token_host: config.git_token_host.clone(),
+        // In the order of the files: an empty helper deletes those before it, so a sorted list would mean something
+        // else.
         helpers: operator.iter().filter(|(key, _)| key.starts_with("credential.")).cloned().collect(),
         helper_home: home.clone(),
         ssh_auth_sock: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
@@ -53,6 +56,7 @@ fn attribute_files(named: Option<String>, home: Option<&Path>) -> Vec<PathBuf> {
         (Some(below), Some(home)) => home.join(below),
         _ => PathBuf::from(path),
     });
+    // git takes an empty XDG_CONFIG_HOME for one that is not set.
     let settings = std::env::var_os("XDG_CONFIG_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
     let settings = settings.or_else(|| home.map(|home| home.join(".config")));
     files.extend(named.or_else(|| settings.map(|dir| dir.join("git/attributes"))));

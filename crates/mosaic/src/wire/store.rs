@@ -33,6 +33,7 @@ pub(super) async fn open(config: &Config) -> anyhow::Result<Opened> {
     }
     let data = &config.data_dir;
     let (store, set_aside) = SqliteStore::open_or_set_aside(data)?;
+    // The new store counts admissions from the start again. The barrier of the damaged one would end what is new in it.
     if let Some(place) = &set_aside {
         let aside = OrdersDir::new(data).set_barrier_aside(place);
         aside.context("the barrier of a store that was set aside cannot be moved to it")?;

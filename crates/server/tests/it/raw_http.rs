@@ -117,6 +117,7 @@ async fn who_stops_reading_holds_up_nobody() {
     let (address, stop, served) = start(&world).await;
     let (_stuck, _) = request(address, "GET /v1/events?after=0", "retry").await;
     let long = "x".repeat(10_000);
+    // 20 MB in all, which no buffer between server and reader holds: the server is certain to be stuck in a write.
     for _ in 0..2000 {
         let at = world.orchestrator.now();
         let fact = LogRecord::stored("queue.paused", None, None, at, json!({"reason": &long}));
@@ -184,6 +185,7 @@ async fn one_caller_cannot_hold_every_connection() {
     let most = ConnectionLimits { open: 8, reserved: 4, control: 2 };
     let (address, _stop, _served) = start_with(&world, most).await;
     let mut streams = Vec::new();
+    // Three quarters of the eight connections, which is the most that one caller may hold.
     for _ in 0..6 {
         streams.push(request(address, "GET /v1/events", "snapshot").await);
     }

@@ -158,6 +158,7 @@ async fn an_unknown_or_lost_place_starts_over() {
     let kinds =
         [ahead.event().await.unwrap(), ahead.event().await.unwrap()].map(|event| (event.kind, event.id));
     assert_eq!(kinds, [("reset".to_owned(), "10".to_owned()), ("snapshot".to_owned(), "10".to_owned())]);
+    // The entries 4 and 5, which the next reader needs first, are gone.
     world.store.forget(5);
     let mut lost = Listener::open(&world, "/v1/events?after=3", None).await;
     assert_eq!(lost.event().await.unwrap().kind, "reset");
@@ -214,6 +215,7 @@ async fn a_store_that_fails_for_a_while_costs_no_event() {
     assert_eq!(listener.event().await.unwrap().id, "1");
     assert_eq!(listener.event().await.unwrap().id, "2");
     log(&world, "queue.resumed", 1).await;
+    // The event is logged by now, so only the reading of it fails and must be repeated.
     world.store.set_down(true);
     assert!(listener.block().await.unwrap().starts_with(": the store does not answer"));
     world.store.set_down(false);

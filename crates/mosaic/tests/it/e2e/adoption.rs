@@ -70,6 +70,8 @@ fn a_killed_server_is_followed_by_one_that_goes_on_reading_without_gap_or_duplic
     let mut server = home.serve(&agents.env());
     let ids: Vec<String> = (0..4).map(|n| server.spawn(&body(&fixture.url(), &format!("T-{n}")))).collect();
     for _ in 0..4 {
+        // Every server reads some lines before it is killed: a gap or a duplicate would stand where one server follows
+        // another.
         for id in &ids {
             let before = printed_lines(&server, id).len();
             until("more lines", || (printed_lines(&server, id).len() > before + 20).then_some(()));
@@ -131,6 +133,7 @@ fn what_ended_while_no_server_ran_is_settled_from_its_files() {
     server.signal(Signal::KILL);
     server.wait_end();
     agents.go();
+    // Waited for before the next server starts, which must have nothing but the files to tell it of the end.
     let mark = format!("MOSAIC_AGENT_ID={id}");
     until("the agent's end", || in_environment(&mark).is_empty().then_some(()));
     drop(server);
@@ -252,6 +255,7 @@ fn another_build_takes_over_what_the_one_before_started() {
     server.signal(Signal::TERM);
     assert_eq!(server.wait_end().code(), Some(0), "{}", server.log());
     drop(server);
+    // An upgrade does the same: the supervisors run on from a program that has no name any more.
     std::fs::remove_file(&old).unwrap();
     let server = home.serve(&agents.env());
     let before = printed_lines(&server, &id).len();
@@ -297,6 +301,7 @@ fn a_drain_waits_for_what_runs_and_leaves_the_queue_to_the_next_server() {
     let running = server.spawn(&body(&fixture.url(), "T-1"));
     until("the agent", || (agents.starts() == 1).then_some(()));
     let waiting = server.spawn(&body(&fixture.url(), "T-2"));
+    // The agent waits for a file that is not there yet, so this drain is certain to run into its time.
     let late = server.cli(&["drain", "--timeout", "1s"]);
     assert_eq!(late.status.code(), Some(8), "{}", String::from_utf8_lossy(&late.stderr));
     let ready = server.http.get("/health/ready");

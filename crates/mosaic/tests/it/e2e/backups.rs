@@ -53,6 +53,7 @@ fn copy_dir(from: &Path, to: &Path) {
 
 /// Copies the append-only files of a server that works, as the documentation says.
 fn copy_append_only(store: &ValkeyServer, to: &Path) {
+    // A rewrite during the copy would delete files that the copied manifest names.
     assert_eq!(store.ask("CONFIG SET auto-aof-rewrite-percentage 0").unwrap(), "+OK");
     info_is(store, "aof_rewrite_in_progress:0");
     copy_dir(&store.dir().join("appendonlydir"), to);
@@ -212,6 +213,7 @@ fn a_snapshot_is_put_back_before_the_append_only_file_is_switched_on_again() {
         std::fs::remove_dir_all(store.dir().join("appendonlydir")).unwrap();
         std::fs::copy(saved.join("dump.rdb"), store.dir().join("dump.rdb")).unwrap();
         store.restart_with(&["--appendonly", "no"]);
+        // The switch starts a rewrite in the background, and only its end has the data of the snapshot in the new file.
         assert_eq!(store.ask("CONFIG SET appendonly yes").unwrap(), "+OK");
         info_is(store, "aof_rewrite_in_progress:0");
         info_is(store, "aof_rewrite_scheduled:0");

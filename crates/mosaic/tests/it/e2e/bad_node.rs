@@ -55,6 +55,8 @@ fn know_each_other(servers: [&Server<'_>; 2]) {
 fn the_good_one_does_all(bad: &Server<'_>, repository: &str) -> Vec<Value> {
     let ids: Vec<String> = (0..TASKS).map(|n| bad.spawn(&body(repository, &format!("T-{n}")))).collect();
     let ended: Vec<Value> = ids.iter().map(|id| bad.ended(id)).collect();
+    // The tasks have no retries, so a try of the bad node that counted as an attempt would have ended its task as
+    // failed.
     for agent in &ended {
         assert_eq!(
             (&agent["status"], &agent["attempt"]),

@@ -59,6 +59,7 @@ fn liveness_is_answered_during_a_fork_bomb_and_a_kill_leaves_nothing_of_it() {
 #[test]
 fn a_bomb_that_nobody_kills_is_ended_at_the_bound() {
     let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
+    // Eleven generations are 4,095 processes, well above the 1,024 that an agent may have by default.
     let line = bomb(&home, &marker, 11);
     let server = home.serve(&[("MOSAIC_COMMAND", &line)]);
     let began = Instant::now();
@@ -101,6 +102,7 @@ impl Bound {
 
 impl Drop for Bound {
     fn drop(&mut self) {
+        // At a bound of 0 no process inside can fork any more, so the kills below overtake the bomb.
         let _ = std::fs::write(self.0.join("pids.max"), "0");
         let below = |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path());
         let jobs: Vec<PathBuf> = below(&self.0.join("mosaic")).filter(|path| path.is_dir()).collect();

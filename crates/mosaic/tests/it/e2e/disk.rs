@@ -74,6 +74,8 @@ fn a_full_state_directory_refuses_and_loses_nothing() {
         let server = home.serve(&[FLOOR]);
         server.http.post("/v1/queue/pause", None).expect(200);
         spawned.push(server.spawn(&body(&fixture.url(), "T-1")));
+        // Less than the floor is left, but the disk is not full: it is the floor that refuses and not an error of a
+        // write.
         fill(&filler, 1 << 20);
         let refused = server.http.post("/agents/spawn", Some(&body(&fixture.url(), "T-2"))).expect(503);
         assert_eq!(refused["code"], "disk_low", "{refused:#}");
@@ -100,6 +102,7 @@ fn a_full_state_directory_refuses_and_loses_nothing() {
             (server.http.post("/v1/queue/pause", None).status == 200).then_some(())
         });
         spawned.push(server.spawn(&body(&fixture.url(), "T-3")));
+        // Killed and not stopped, so that no orderly end can mend what the full disk did to the store.
         server.signal(rustix::process::Signal::KILL);
     }
     let server = home.serve(&[FLOOR]);

@@ -29,6 +29,7 @@ fn what_a_clean_filter_encrypts_is_refused_by_name_kept_and_warned_about_at_the_
         "main",
         &[(".gitattributes", "*.sec filter=git-crypt\n"), ("list.sec", "first customer\n")],
     );
+    // The control: the remote has what the filter made of the file, so a plain push would show there.
     assert_eq!(fixture.read_branch_file("main", "list.sec").unwrap(), "svefg phfgbzre\n");
     let agent = "sh -c 'echo \"second customer\" >> list.sec; git commit -qam add; echo x > x.txt'";
     let server = home.serve(&[("MOSAIC_COMMAND", agent)]);

@@ -30,6 +30,7 @@ fn a_frozen_agent_stands_still_outlives_its_server_and_goes_on() {
         output.status.success() && String::from_utf8_lossy(&output.stdout).contains("frozen already"),
         "{output:?}"
     );
+    // Counted after two answers that it is frozen: a beat that comes later was made by a program that runs.
     let still = beats();
     assert_eq!(server.agent(&id)["frozen"], true);
     assert_eq!(server.http.get(&format!("/agents/{id}/status")).expect(200)["frozen"], true);

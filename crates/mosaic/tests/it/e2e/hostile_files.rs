@@ -122,6 +122,8 @@ fn whatever_is_planted_where_the_server_reads_everything_gets_through() {
     let all = std::env::var_os("MOSAIC_TEST_PLANTS").is_some();
     for (row, spot) in PLACES.into_iter().enumerate() {
         for (column, plant) in PLANTS.into_iter().enumerate() {
+            // By default one shape for each place, and another one from place to place: every shape and every place
+            // occurs.
             if all || column == row % PLANTS.len() {
                 story(spot, plant);
             }

@@ -43,6 +43,7 @@ fn story(place: &str) {
         until("the agent's program", || (!marker.alive().is_empty()).then_some(()));
     }
     let over: PathBuf = home.data().join(place.replace("ID", &id));
+    // Both programs are up by now: the kills must find them by what the system knows, without a file of this disk.
     let disk = HungDisk::over(&over);
     let ((), answers) = asking(&server.http, || {
         // More readers than there are threads for anything.

@@ -120,6 +120,7 @@ fn who_passes_on_what_the_real_server_says_gets_no_token_either() {
     let real = server.url.strip_prefix("http://").unwrap().to_owned();
     let relay = Impostor::on(0, move |request| {
         let mut to = TcpStream::connect(&real).unwrap();
+        // The relay reads to the end of the connection, which a kept-alive one would not come to.
         let text = String::from_utf8_lossy(request).replacen("\r\n", "\r\nConnection: close\r\n", 1);
         to.write_all(text.as_bytes()).unwrap();
         let mut answer = Vec::new();

@@ -69,6 +69,7 @@ fn a_killed_agent_leaves_no_process_and_its_work_is_kept() {
 fn a_queued_agent_is_killed_without_ever_starting() {
     let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
     let line = runaway(&home, &marker);
+    // The first agent never ends by itself and has the only slot, so the second one is certain to wait.
     let server = home.serve(&[("MOSAIC_COMMAND", &line), ("MOSAIC_SLOTS", "1")]);
     let running = up(&server, &fixture, "T-1", &marker, 4);
     let queued = server.spawn(&body(&fixture.url(), "T-2"));
@@ -90,6 +91,7 @@ fn a_queued_agent_is_killed_without_ever_starting() {
 fn kill_all_ends_queued_and_running_ones_and_counts_them() {
     let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
     let line = runaway(&home, &marker);
+    // Two slots for two agents that never end by themselves, so exactly the five others are certain to wait.
     let server = home.serve(&[("MOSAIC_COMMAND", &line), ("MOSAIC_SLOTS", "2")]);
     let first = up(&server, &fixture, "T-1", &marker, 4);
     let second = up(&server, &fixture, "T-2", &marker, 8);

@@ -20,6 +20,7 @@ fn an_engaged_switch_outlives_its_server_and_what_waits_runs_after_the_release()
         "echo work > work.txt\ncase $MOSAIC_TASK_ID in quick*) exit 0;; esac\nwhile :; do sleep {marker}; done\n"
     );
     let line = script(home.path(), "agent.sh", &agent);
+    // One slot, which the first agent keeps: the second one is certain to wait when the switch is engaged.
     let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_SLOTS", "1")];
     let mut server = home.serve(&env);
     let running = server.spawn(&body(&fixture.url(), "run-1"));

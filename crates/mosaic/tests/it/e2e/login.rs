@@ -112,6 +112,7 @@ fn a_login_renewed_before_the_server_died_or_while_none_was_there_is_not_lost() 
     drop(server);
     std::fs::write(&go, "").unwrap();
     until("the renewal", || (story.used().len() == 1).then_some(()));
+    // The control: no server runs, so the renewal is in the file of the agent only.
     assert_eq!(story.refresh(), "sk-ant-ort01-1");
     let server = story.home.serve(&env);
     assert_eq!(server.ended(&id)["status"], "completed");

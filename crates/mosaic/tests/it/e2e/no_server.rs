@@ -45,6 +45,8 @@ fn a_hung_server_keeps_nobody_alive_and_brings_nobody_back() {
     let ids = working(&server, &fixture, 4, &marker);
     // One more waits in the queue; it must not start afterwards either.
     let waiting = server.spawn(&body(&fixture.url(), "T-waiting"));
+    // The kernel still takes connections for a stopped process. Unlike one that is gone, this server can only be told
+    // by its silence.
     server.signal(Signal::STOP);
     let begun = Instant::now();
     let output = home.run(&[("MOSAIC_KILL_GRACE_MS", "300")], &["kill-all", "--yes=4", "--reason", "hung"]);
@@ -155,6 +157,7 @@ fn what_the_stop_file_ended_stays_ended_once_it_is_gone() {
     let env = [("MOSAIC_COMMAND", line.as_str())];
     let mut server = home.serve(&env);
     let mut task = body(&fixture.url(), "T-1");
+    // With attempts left: an end that counted as a failure of the program would be followed by the next attempt.
     task["maxRetries"] = 3.into();
     let id = server.spawn(&task);
     until("the agent", || (marker.alive().len() == 3).then_some(()));

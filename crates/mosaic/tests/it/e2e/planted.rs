@@ -119,6 +119,7 @@ fn a_secret_in_an_intermediate_commit_is_blocked_and_masked_everywhere() {
         told.display()
     );
     let line = script(home.path(), "agent.sh", &agent);
+    // At this level the log says most, and has most to give away.
     let server = home.serve(&[("MOSAIC_COMMAND", &line), ("MOSAIC_LOG", "debug")]);
     let mut asked = body(&fixture.url(), "T-1");
     asked["maxFixRounds"] = json!(1);

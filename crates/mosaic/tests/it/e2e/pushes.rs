@@ -37,6 +37,7 @@ fn a_kill_during_a_push_that_arrived_says_that_the_branch_is_there() {
     let Some(remote) = remote(&fixture, Mood::HangsAfterPush) else { return };
     let server = home.serve(WORK);
     let (id, tip) = arrived(&server, &fixture, &remote.url("remote.git"), "T-1");
+    // The branch is on the remote and its answer is held, so the kill is certain to meet the push between the two.
     let killed = server.http.post(&format!("/agents/{id}/kill"), None).expect(200);
     assert_eq!((&killed["status"], &killed["verified"]), (&json!("killed"), &json!(true)), "{killed:#}");
     assert_eq!(publication(&killed["receipt"]), (&json!("there"), &json!(tip)), "{killed:#}");

@@ -100,6 +100,7 @@ fn what_its_supervisor_ends_has_a_receipt() {
     let (home, fixture, marker) = (Home::new(), Fixture::new(), Marker::new());
     let forks = format!("cat > /dev/null\nfor n in $(seq 150); do sleep {marker} & done\nsleep {marker}\n");
     let line = script(home.path(), "agent.sh", &forks);
+    // The agent starts 150 processes, so it is certain to meet a bound of 100.
     let mut server = home.serve(&[("MOSAIC_COMMAND", &line), ("MOSAIC_AGENT_PROCESSES", "100")]);
     let id = server.spawn(&body(&fixture.url(), "T-1"));
     let ended = is_stopped(&server, &id, "supervisor", &marker, 50);

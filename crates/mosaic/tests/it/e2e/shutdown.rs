@@ -38,6 +38,7 @@ fn in_a_container_what_is_still_running_after_the_drain_is_given_back_with_its_w
         seen.display()
     );
     let line = script(home.path(), "agent.sh", &agent);
+    // The first run never ends by itself, so this drain is certain to be over before it.
     let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_DRAIN_MS", "50")];
     let Some(mut server) = first_of_a_container(&home, &env) else { return };
     assert!(server.log().contains("agents end with it"), "{}", server.log());
@@ -105,6 +106,7 @@ fn sigterm_under_load_ends_readiness_at_once_and_loses_nothing() {
         go.display()
     );
     let line = script(home.path(), "agent.sh", &agent);
+    // Four slots for four agents that are held, so all others are certain to be in the queue at the signal.
     let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_SLOTS", "4")];
     let mut server = home.serve(&env);
     let queued = rounds("MOSAIC_TERM_QUEUED", 8);

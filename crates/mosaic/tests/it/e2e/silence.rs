@@ -76,6 +76,7 @@ fn a_silent_agent_is_seen_and_ended_within_its_ceiling() {
 fn a_decision_is_raised_listed_and_answered_by_command_line_and_http() {
     let (home, fixture) = (Home::new(), Fixture::new());
     let line = script(home.path(), "agent.sh", "cat >/dev/null\nexec sleep 1000\n");
+    // Far more time than the answers below need, or the ceiling would end the agent before the operator does.
     let server = home.serve(&[("MOSAIC_COMMAND", &line), ("MOSAIC_STALL_MS", "20000")]);
     let id = server.spawn(&body(&fixture.url(), "asks"));
     let open = until("a decision", || {

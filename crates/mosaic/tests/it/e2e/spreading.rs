@@ -76,6 +76,7 @@ fn forty_tasks_on_four_idle_nodes_spread_also_to_the_one_that_is_far_from_the_st
 fn a_node_without_the_program_attracts_nothing_although_all_its_slots_are_free() {
     let Some(store) = ValkeyServer::start() else { return };
     let (homes, fixture) = ([(); 3].map(|()| Home::new()), Fixture::new());
+    // By its free slots alone this node would attract most of the tasks.
     let broken = [("MOSAIC_COMMAND", "/nonexistent/agent"), ("MOSAIC_SLOTS", "100")];
     let servers = [
         node(&homes[0], "good-0", store.port(), &[]),

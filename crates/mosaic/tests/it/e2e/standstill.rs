@@ -64,6 +64,7 @@ fn a_server_that_stands_still_for_two_leases_has_nothing_alive_beside_the_other_
     let Some(store) = ValkeyServer::start() else { return };
     let (fixture, a, b) = (Fixture::new(), NodeTestbed::new("a"), NodeTestbed::new("b"));
     let (one, two) = (a.serve(&store), b.serve(&store));
+    // While node a is cordoned, node b is certain to get the task; with both of them idle it could be either.
     cordon(&two, "a", "cordon");
     until("the cordon", || (one.http.get("/v1/state").expect(200)["cordoned"] == true).then_some(()));
     let id = one.spawn(&body(&fixture.url(), "T-1"));
@@ -80,6 +81,7 @@ fn a_server_that_stands_still_for_two_leases_has_nothing_alive_beside_the_other_
     until("two leases to be over", || (stopped.elapsed() >= Duration::from_millis(2 * LEASE)).then_some(()));
     let taken = one.agent(&id);
     two.signal(Signal::CONT);
+    // Let go only now: an agent of b that survived by mistake would end here, and b would try to push its work.
     b.go();
     until("its work to be kept", || two.log().contains("kept").then_some(()));
     a.go();

@@ -121,6 +121,7 @@ fn a_store_killed_for_five_seconds_loses_no_result_and_nothing_runs_twice() {
     assert_eq!(server.http.get("/health").status, 200);
     let ready_now = server.http.get("/health/ready");
     assert!(ready_now.status == 503 && ready_now.text.contains("store"), "{}", ready_now.text);
+    // Measured over beats of the agents and not over time, which shows as well that they live on without the store.
     let share = share_of_a_processor(&server, || agents.live_on(1500));
     assert!(share < 0.15, "the server used {share:.2} of a processor while its store was away");
     println!("share of a processor while the store was away: {share:.3}");
@@ -174,6 +175,7 @@ fn a_store_without_memory_takes_nothing_new_but_records_what_runs() {
     let agents = Beating::new(&home);
     let server = agents.serve(&home, &store);
     let ids = agents.start(&server, &fixture, 2);
+    // The store has more than that in use, so from now on it refuses every command that is not allowed without memory.
     assert_eq!(store.ask("CONFIG SET maxmemory 1mb").unwrap(), "+OK");
     let answer = refused(&server, &fixture);
     assert!(answer["detail"].as_str().unwrap().contains("memory"), "{answer}");

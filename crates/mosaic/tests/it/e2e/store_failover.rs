@@ -109,6 +109,7 @@ fn acknowledged_through_failovers(replicas: usize, planned: bool, times: usize) 
     });
     let lost: Vec<&String> = acknowledged
         .iter()
+        // Only 404 says that a record is gone. Any other answer tells of the store and not of the agent.
         .filter(|id| server.http.get(&format!("/agents/{id}/status")).status == 404)
         .collect();
     assert!(
@@ -202,6 +203,7 @@ fn a_write_that_no_replica_has_is_not_acknowledged() {
     let (home, fixture) = (Home::new(), Fixture::new());
     let port = primary.port().to_string();
     let line = script(home.path(), "agent.sh", "cat > /dev/null\necho done > done.txt\n");
+    // This primary takes writes without its replica, so only the wait of the server for a replica can refuse below.
     let server = home.serve(&[
         ("VALKEY_PORT", &port),
         ("MOSAIC_COMMAND", &line),

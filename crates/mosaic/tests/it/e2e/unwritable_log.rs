@@ -13,6 +13,7 @@ use super::support::{Home, body};
 /// Runs, kills and stops agents of a server that logs to this.
 fn everything_goes_on(stderr: Stdio, unread: impl FnOnce()) {
     let (home, fixture) = (Home::new(), Fixture::new());
+    // At this level each step below logs, and meets the log that takes nothing.
     let env =
         [("MOSAIC_LOG", "debug"), ("MOSAIC_COMMAND", "sh -c 'cat > x.txt; test ! -e wait || sleep 600'")];
     let mut server = home.serve_telling(stderr, &env);
@@ -48,6 +49,8 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
     fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
     let mut filler = File::from(writer.try_clone().unwrap());
     while filler.write(&[b'x'; 4096]).is_ok() {}
+    // The flag belongs to the open file that the server inherits. Left on, the writes of the server would fail at once
+    // and never wait.
     fcntl_setfl(&writer, OFlags::empty()).unwrap();
     everything_goes_on(writer.into(), || {});
     drop(reader);

@@ -34,6 +34,7 @@ fn a_lost_supervisor_costs_an_attempt_and_leaves_nothing() {
     let place = SurvivalTestbed::new();
     let mut server = place.serve();
     let api = server.api();
+    // Held at work, so that each supervisor is certain to die before its agent ends.
     place.hold("agent");
     let (once, twice) =
         (api.spawn(&place.task("once-escapes", 0)), api.spawn(&place.task("twice-escapes", 1)));
@@ -82,6 +83,7 @@ fn a_kill_during_a_gate_judges_the_same_commit_again() {
     let id = server.api().spawn(&place.task("gated", 0));
     let first = place.await_log("gate", 1);
     server.kill_9();
+    // The first gate has seen the flag and sleeps for longer than the test; the one that judges again must not.
     place.release("gate");
     let mut server = place.serve();
     let agent = server.api().ended(&id, SOON);

@@ -40,6 +40,7 @@ pub(crate) fn asking<T>(http: &Http, meanwhile: impl FnOnce() -> T) -> (T, Answe
     std::thread::scope(|scope| {
         let asked = scope.spawn(|| {
             let mut all = Vec::new();
+            // At least one answer, also where the other work is over before the first question.
             while !over.load(Ordering::Relaxed) || all.is_empty() {
                 let began = Instant::now();
                 http.get("/health").expect(200);

@@ -78,6 +78,7 @@ impl Http {
 
     /// Returns the data of every event of a kind that was logged of an agent.
     pub(crate) fn logged(&self, kind: &str, agent: &str) -> Vec<Value> {
+        // The stream has no end, so the number at which to stop reading is asked for first.
         let newest = self.listen("", |_| true).last().expect("a new reader is told where the log is").0;
         let read = self.listen("?after=0", |number| number >= newest).into_iter();
         let of_kind = read.filter(|(_, found, _)| found == kind).map(|(_, _, event)| event["data"].clone());

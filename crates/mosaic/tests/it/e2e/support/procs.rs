@@ -31,6 +31,7 @@ fn looking_in(file: &str, found: impl Fn(&[u8]) -> bool) -> Vec<String> {
     let pids = pids.filter(|entry| entry.file_name().to_string_lossy().bytes().all(|b| b.is_ascii_digit()));
     let mut all = Vec::new();
     for entry in pids {
+        // A process that ended after the listing has no such file any more, and is not found.
         let text = fs::read(entry.path().join(file)).unwrap_or_default();
         if found(&text) {
             let line = fs::read(entry.path().join("cmdline")).unwrap_or_default();

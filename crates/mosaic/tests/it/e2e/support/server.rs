@@ -88,6 +88,7 @@ impl<'h> Server<'h> {
         command.env("ORCHESTRATOR_PORT", "0").env("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true");
         command.env("MOSAIC_KILL_GRACE_MS", "500");
         command.env("MOSAIC_RUNTIME", "command").env("MOSAIC_COMMAND", "cat");
+        // After the defaults, so that the settings of a test replace them.
         command.envs(env.iter().copied()).stdout(Stdio::null());
         command.stderr(stderr);
         let mut program = Program::start(command, &home.data()).unwrap();
