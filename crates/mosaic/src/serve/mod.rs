@@ -5,6 +5,7 @@ mod files;
 mod history;
 mod local;
 mod running;
+mod signals;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -23,7 +24,8 @@ pub(crate) use access::control_path;
 pub(crate) use files::{ServerFile, private_dir, token};
 pub(crate) use local::{LocalOptions, LocalServer, start_local};
 pub(crate) use running::blocking;
-use running::{LAST_FILES, Listening, StartError, agents_end_with_us, listen, run, runtime, signals};
+use running::{LAST_FILES, Listening, StartError, listen, run, runtime};
+use signals::{EndSignals, agents_end_with_us};
 
 /// Serves in the foreground until a signal ends it.
 pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
@@ -32,7 +34,12 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
     let explicit_port = args.port.is_some() || config.origins.contains_key("ORCHESTRATOR_PORT");
     let served = runtime().map_err(StartError::Other).and_then(|runtime| {
         let served = runtime.block_on(async {
+            let signals = EndSignals::take().map_err(StartError::Other)?;
+            let ((order, stop), (listens, is_listening)) = (watch::channel(Stop::No), watch::channel(false));
+            // A task of its own: the start may keep this thread in a call to a disk.
+            let ordered = tokio::spawn(signals.orders(order, config.drain, is_listening));
             let listening = listen(config, &Overrides::default(), explicit_port).await?;
+            listens.send_replace(true);
             banner(config, &listening, began.elapsed());
             if let Some(place) = &listening.wired.set_aside {
                 say(&format!(
@@ -40,10 +47,9 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
                     place.display()
                 ));
             }
-            let (order, stop) = watch::channel(Stop::No);
             tokio::select! {
                 ended = run(listening, stop) => ended.map_err(StartError::Other),
-                Err(e) = signals(order, config.drain) => Err(StartError::Other(e)),
+                Ok(Err(e)) = ordered => Err(StartError::Other(e)),
             }
         });
         // Dropping the runtime would wait for its blocking threads, and one of them may hang in a system call to a

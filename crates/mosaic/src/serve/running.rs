@@ -16,7 +16,6 @@ use mosaic_core::ports::store::StoreError;
 use mosaic_core::stop::Stop;
 use mosaic_server::{ConnectionLimits, PeerKey, ServerOptions};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinError;
 
@@ -24,8 +23,8 @@ use super::access;
 use super::access::control_path;
 use super::files::{ServerFile, announce, instance, place_of_instance};
 use super::history;
+use super::signals::harmless_signals;
 use crate::config::Config;
-use crate::interrupt::{ignores_hangup, next_signal};
 use crate::log_output::say;
 use crate::logging;
 use crate::wire::{self, Overrides, Wired};
@@ -36,14 +35,6 @@ const MORE_PORTS: u16 = 20;
 const DELETIONS: Duration = Duration::from_secs(5);
 /// Longest wait of a drain that an operator ordered: in practice, until everything that runs has ended.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
-/// Time for steps that are under way to come to their end when a server leaves its agents to the next one.
-const LEAVING: Duration = Duration::from_secs(10);
-
-/// Longest time that the server takes to end after a second order, whatever hangs.
-const INSISTED: Duration = Duration::from_secs(5);
-
-/// SIGXFSZ, the same on every Linux.
-const SIZE_LIMIT: i32 = 25;
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -311,65 +302,6 @@ async fn until_ended(
             }
         }
     }
-}
-
-/// Turns the first SIGTERM, SIGINT, SIGQUIT or SIGHUP into a stop and the second into an end at once; what then still hangs, such as
-/// a disk, is left behind after [`INSISTED`]. A closed terminal ends the server as orderly as the others do. Agents outlive this server where
-/// they can, and are left to the next one; where they cannot, they get their time and are released with their work.
-pub(super) async fn signals(stop: watch::Sender<Stop>, drain: Duration) -> anyhow::Result<()> {
-    let mut term = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
-    let mut int = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-    let mut quit = signal(SignalKind::quit()).context("SIGQUIT cannot be waited for")?;
-    let mut hangup = if ignores_hangup() { None } else { signal(SignalKind::hangup()).ok() };
-    let alone = agents_end_with_us();
-    let mut count = 0;
-    // Counted from the second order: more of them must not put the end off.
-    let mut insisted = tokio::time::Instant::now();
-    loop {
-        tokio::select! {
-            _ = term.recv() => {}
-            _ = int.recv() => {}
-            _ = quit.recv() => {}
-            () = next_signal(&mut hangup) => {}
-            () = tokio::time::sleep_until(insisted), if count > 1 && !alone => {
-                anyhow::bail!("a part of the server did not end after it was told twice, and was left; agents run on under their supervisors");
-            }
-        }
-        count += 1;
-        if count == 2 {
-            insisted = tokio::time::Instant::now() + INSISTED;
-        }
-        let order = match (alone, count) {
-            (true, 1) => Stop::Drain(drain),
-            (true, _) => Stop::Now,
-            (false, 1) => Stop::Leave(LEAVING),
-            (false, _) => Stop::Leave(Duration::ZERO),
-        };
-        if count == 1 && alone {
-            tracing::info!(
-                seconds = drain.as_secs_f64(),
-                "stopping: nothing new is taken, running agents get their time; again to stop at once"
-            );
-        }
-        stop.send_replace(order);
-    }
-}
-
-/// Takes the signals that would end the server by default although nobody who sends them means that: a log rotation's SIGUSR1, a
-/// timer's SIGALRM, and SIGXFSZ, which makes a file that reaches a size limit an error of that write. They are handled and not
-/// ignored, because programs that are started inherit what is ignored. One that cannot be taken keeps its effect.
-fn harmless_signals() -> Vec<Signal> {
-    let user =
-        [SignalKind::user_defined1(), SignalKind::user_defined2(), SignalKind::alarm(), SignalKind::io()];
-    // SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGPWR, and the real-time signals that are free for everybody.
-    let others = [24, SIZE_LIMIT, 26, 27, 30].into_iter().chain(34..=64).map(SignalKind::from_raw);
-    user.into_iter().chain(others).filter_map(|kind| signal(kind).ok()).collect()
-}
-
-/// Tells whether nothing can outlive this process: it is the first of its container, which ends with it.
-pub(super) fn agents_end_with_us() -> bool {
-    // The kernel kills every process of a pid namespace together with its first one, supervisors included.
-    std::process::id() == 1
 }
 
 /// Longest wait for file work that is under way when the program ends: a disk may never answer.
