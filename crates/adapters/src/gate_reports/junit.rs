@@ -52,8 +52,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Tests, Malformed> {
     if reader.suites == 0 {
         return Err(Malformed::NoJunit);
     }
+    if let Some(fault) = reader.fault {
+        return Err(Malformed::Document(fault));
+    }
     // A suite counts what broke outside its test cases, such as a fixture; no case of its own shows it.
-    reader.tests.failed = reader.tests.failed.max(reader.claimed);
+    reader.tests.failed = reader.tests.failed.saturating_add(reader.outside).max(reader.claimed);
     Ok(reader.tests)
 }
 
@@ -64,7 +67,11 @@ struct JunitReader {
     suites: u64,
     /// Most failures that any suite claims.
     claimed: u64,
+    /// Failures that stand in no test case.
+    outside: u64,
     case: Option<Case>,
+    /// The first thing that no runner writes and that could hide a failure.
+    fault: Option<&'static str>,
 }
 
 /// A test case that is being read.
@@ -85,11 +92,28 @@ impl Handler for JunitReader {
         match (element.name, &mut self.case) {
             ("testsuite" | "testsuites", _) => {
                 self.suites += 1;
-                let count = |name| element.get(name).and_then(|n| n.trim().parse::<u64>().ok()).unwrap_or(0);
-                self.claimed = self.claimed.max(count("failures").saturating_add(count("errors")));
+                let mut claimed = 0_u64;
+                for name in ["failures", "errors"] {
+                    match element
+                        .get(name)
+                        .map(str::trim)
+                        .filter(|count| !count.is_empty())
+                        .map(str::parse::<u64>)
+                    {
+                        None => {}
+                        Some(Ok(count)) => claimed = claimed.saturating_add(count),
+                        Some(Err(_)) => {
+                            self.fault = Some("has a suite whose number of failures is no number")
+                        }
+                    }
+                }
+                self.claimed = self.claimed.max(claimed);
             }
+            // The inner one would take the place of the outer one, whose failure would be lost.
+            ("testcase", Some(_)) => self.fault = Some("has a test case inside a test case"),
             ("testcase", case) => *case = Some(Case::of(element)),
             (_, Some(case)) => case.inner(element),
+            ("failure" | "error", None) => self.outside = self.outside.saturating_add(1),
             (_, None) => {}
         }
     }
@@ -177,6 +201,20 @@ mod tests {
 
     fn read(text: &str) -> Result<Tests, Malformed> {
         parse(text.as_bytes())
+    }
+
+    #[test]
+    fn nothing_that_could_hide_a_failure_is_read_as_green() {
+        let nested = r#"<testsuite><testcase name="a"><failure/><testcase name="b"/></testcase></testsuite>"#;
+        assert!(read(nested).is_err());
+        for count in ["99999999999999999999", "1.0", "1,234", "-1", "one"] {
+            let suite = format!(r#"<testsuite failures="{count}"><testcase name="a"/></testsuite>"#);
+            assert!(read(&suite).is_err(), "{count}");
+        }
+        let outside = r#"<testsuite><testcase name="a"/><error message="the fixture broke"/></testsuite>"#;
+        assert_eq!(read(outside).expect("it is read").failed, 1);
+        let empty = r#"<testsuite failures="" errors=" 0 "><testcase name="a"/></testsuite>"#;
+        assert_eq!(read(empty).expect("it is read").failed, 0);
     }
 
     #[test]

@@ -44,7 +44,7 @@ struct FileCoverage {
 pub(super) fn parse(bytes: &[u8]) -> Result<Coverage, Malformed> {
     let mut files: BTreeMap<String, Lines> = BTreeMap::new();
     let mut current: Option<(String, Lines)> = None;
-    let mut count = 0;
+    let (mut count, mut named) = (0, 0);
     for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
         let line = String::from_utf8_lossy(line);
         let line = line.trim();
@@ -78,6 +78,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Coverage, Malformed> {
             _ => return fault("unknown record"),
         }
         count += usize::from(tag == "DA");
+        named += usize::from(tag == "SF");
+        if named > limits::COVERAGE_FILES {
+            return Err(Malformed::TooMuch { most: limits::COVERAGE_FILES, of: "files" });
+        }
         if count > limits::COVERAGE_LINES {
             return Err(Malformed::TooMuch { most: limits::COVERAGE_LINES, of: "line records" });
         }

@@ -114,7 +114,7 @@ impl Document {
     }
 }
 
-/// Returns the attributes of an element. The reader compares each with all before it, so that their number is bounded first.
+/// Returns the attributes of an element. Their number is bounded before the reader looks for names that come twice.
 fn attributes<'a>(start: &'a BytesStart<'_>) -> Result<Vec<(&'a str, Cow<'a, str>)>, Malformed> {
     let mut found = Vec::new();
     for attribute in start.attributes() {

@@ -24,9 +24,11 @@ pub const GATE_REPORTS: usize = 32;
 pub const GATE_REPORT_BYTES: u64 = 64 * 1024 * 1024;
 /// Most line records of a coverage report: a code base of four million executable lines.
 pub const COVERAGE_LINES: usize = 4_000_000;
+/// Most files of a coverage report, each of which costs an entry in memory: a hundred times as many as large code bases have.
+pub const COVERAGE_FILES: usize = 200_000;
 /// Deepest nesting of elements in an XML report.
 pub const REPORT_DEPTH: usize = 64;
-/// Most attributes of one element in an XML report: each is compared with all before it, and real ones have about ten.
+/// Most attributes of one element in an XML report: real ones have about ten.
 pub const REPORT_ATTRIBUTES: usize = 64;
 /// Longest list of trusted digests that is read, in bytes.
 pub const TRUST_FILE_BYTES: u64 = 1024 * 1024;
