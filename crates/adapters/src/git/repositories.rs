@@ -45,6 +45,8 @@ pub struct GitRepositories {
     pub(super) duplicates: CommitCache<bool>,
     /// Tags that a commit descends from, as lines of packed refs.
     pub(super) tag_lists: CommitCache<String>,
+    /// When tags of a remote were last looked for, by its bare repository.
+    pub(super) tag_looks: Mutex<HashMap<PathBuf, Instant>>,
     /// When a remote was last seen to have no branch in the way of a prefix.
     pub(super) free_prefixes: Mutex<HashMap<(PathBuf, String), Instant>>,
     /// Held while a ref is written into a file of a bare repository, or such files are packed.
@@ -85,6 +87,7 @@ impl GitRepositories {
             attribute_files: CommitCache::new(),
             duplicates: CommitCache::new(),
             tag_lists: CommitCache::new(),
+            tag_looks: Mutex::default(),
             free_prefixes: Mutex::default(),
             ref_files: Mutex::default(),
             looked_after: tokio::sync::OnceCell::new(),

@@ -74,7 +74,7 @@ pub const REF_BYTES: u64 = 4096;
 pub const PACKED_REFS_BYTES: u64 = 128 * 1024 * 1024;
 /// Most tags that a tree and a gate's checkout get, the newest ones: versions are told by the nearest, and each costs a line that
 /// every git command of the agent reads.
-pub const TAGS: usize = 5_000;
+pub const TAGS: usize = 2_000;
 /// Time after which tags are looked for again although the base has not moved: releases are tagged rarely, and a look is a
 /// fetch.
 pub const TAGS_AGE: Duration = Duration::from_secs(300);

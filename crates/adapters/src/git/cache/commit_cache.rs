@@ -1,4 +1,5 @@
-//! Answers that were lately read from commits. A commit never changes, so an answer about one stays right; tasks on the same base
+//! Answers that were lately read from commits. A commit never changes, so an answer about one stays right (where other things
+//! count, too, such as tags, they are part of the question); tasks on the same base
 //! ask the same questions one after another.
 
 use std::collections::VecDeque;

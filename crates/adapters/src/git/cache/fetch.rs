@@ -48,8 +48,12 @@ impl GitRepositories {
         }
         bare_repository::ensure(&dir, bare_repository::is_sha256(&seen))
             .map_err(|e| errors::io("making the server's bare repository", &e))?;
-        let base = self.bring(url, &dir, base, seen, asked).await?;
-        Ok(RemoteState { base, tip })
+        let brought = self.bring(url, &dir, base, seen.clone(), asked).await?;
+        // A start needs tags, and a trial merge does not.
+        if own.is_some() && brought == seen {
+            self.look_for_tags(url, &dir, base).await;
+        }
+        Ok(RemoteState { base: brought, tip })
     }
 
     /// Makes sure that the bare repository has the branch as it was seen, or newer.
@@ -63,7 +67,6 @@ impl GitRepositories {
     ) -> Result<CommitId, Failure> {
         let name = format!("refs/heads/{branch}");
         if ref_files::read_ref(dir, &name).as_ref() == Some(&seen) {
-            self.look_for_tags(url, dir, branch, &seen).await;
             return Ok(seen);
         }
         // A hundred agents of one repository start at once and want the same commit. One fetches, and the others find its

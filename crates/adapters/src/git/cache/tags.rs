@@ -11,7 +11,6 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 
 use super::fetch::Tags;
-use super::last_fetch::LastFetch;
 use crate::git::command::Input;
 use crate::git::ref_files;
 use crate::git::repositories::GitRepositories;
@@ -22,21 +21,17 @@ const LOOSE_TAGS: usize = 32;
 impl GitRepositories {
     /// Looks for tags that were made on commits which are there already. A fetch that brings the base brings them along, so
     /// this is for a base that does not move; whatever goes wrong costs nobody more than a newer version's name.
-    pub(crate) async fn look_for_tags(
-        &self,
-        url: &RepositoryUrl,
-        dir: &Path,
-        branch: &BranchName,
-        seen: &CommitId,
-    ) {
+    pub(crate) async fn look_for_tags(&self, url: &RepositoryUrl, dir: &Path, branch: &BranchName) {
         let lock = self.repository_lock(dir);
         // While another task fetches, it brings the tags along.
-        let Ok(mut last) = lock.try_lock() else { return };
-        if last.values().any(|fetch| fetch.began.elapsed() < limits::TAGS_AGE) {
+        let Ok(last) = lock.try_lock() else { return };
+        let is_young = |at: &Instant| at.elapsed() < limits::TAGS_AGE;
+        let looked = self.tag_looks.lock().get(dir).is_some_and(is_young);
+        if looked || last.values().any(|fetch| is_young(&fetch.began)) {
             return;
         }
-        let began = Instant::now();
-        last.insert(branch.to_string(), LastFetch { began, tip: seen.clone() });
+        // Not noted as a fetch of the branch: a caller that waits for one would take what was seen before it for the newest.
+        self.tag_looks.lock().insert(dir.to_owned(), Instant::now());
         let refspec = format!("+refs/heads/{branch}:refs/heads/{branch}");
         let looked = async {
             let view = self.view(dir).map_err(|e| e.to_string())?;
@@ -55,8 +50,7 @@ impl GitRepositories {
 
     /// Packs tags that a fetch wrote one file each: what every later call reads is one file again.
     pub(crate) async fn pack_tags(&self, dir: &Path) -> Result<(), Failure> {
-        let loose = std::fs::read_dir(dir.join("refs/tags")).map_or(0, |all| all.take(LOOSE_TAGS).count());
-        if loose < LOOSE_TAGS {
+        if places(dir).1 < LOOSE_TAGS {
             return Ok(());
         }
         let call = self.git.local(dir).args(["pack-refs"]);
@@ -69,14 +63,14 @@ impl GitRepositories {
 
     /// Returns the newest tags that a commit descends from, as lines of a list of packed refs: `git describe` and what is
     /// built on it tell versions by them.
-    pub(crate) async fn tags(&self, dir: &Path, commit: &CommitId) -> Result<Arc<String>, Failure> {
+    pub(crate) async fn tags(&self, dir: &Path, commit: &CommitId) -> Arc<String> {
         if !ref_files::has_tags(dir) {
-            return Ok(Arc::default());
+            return Arc::default();
         }
         let question =
             (dir.to_owned(), commit.to_string(), format!("tags at {}", written(dir)), limits::TAGS);
         if let Some(known) = self.tag_lists.recall(&question) {
-            return Ok(known);
+            return known;
         }
         let call = self.git.local(dir).args([
             "for-each-ref",
@@ -86,25 +80,48 @@ impl GitRepositories {
             "--format=%(objectname) %(refname)%(if)%(*objectname)%(then)%0a^%(*objectname)%(end)",
             "refs/tags",
         ]);
-        let done = call.run(Input::Nothing, limits::LISTING_BYTES).await?;
+        let done = match call.run(Input::Nothing, limits::LISTING_BYTES).await {
+            Ok(done) => done,
+            Err(failure) => {
+                tracing::warn!(why = failure.message, "the tags of a commit cannot be listed");
+                return Arc::default();
+            }
+        };
         // Without tags a version is not known, which is what a gate then says; a list that was cut has no whole last line.
         if !done.status.success() || done.cut {
             tracing::warn!(stderr = done.stderr, "the tags of a commit cannot be listed");
-            return Ok(Arc::default());
+            return Arc::default();
         }
         let lines = in_order(&done.text());
         let bytes = lines.len();
-        Ok(self.tag_lists.keep(question, lines, bytes))
+        self.tag_lists.keep(question, lines, bytes)
     }
 }
 
 /// Returns the moments at which the places of the tags were last written.
 fn written(dir: &Path) -> String {
-    let at = |name| {
-        let meta = std::fs::metadata(dir.join(name)).and_then(|meta| meta.modified());
-        meta.unwrap_or(SystemTime::UNIX_EPOCH).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-    };
-    format!("{:?} {:?}", at("refs/tags"), at("packed-refs"))
+    format!("{:?} {:?}", places(dir).0, modified(&dir.join("packed-refs")))
+}
+
+fn modified(path: &Path) -> SystemTime {
+    std::fs::metadata(path).and_then(|meta| meta.modified()).unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
+/// Looks at the directories below `refs/tags`: when the last of them was written, and how many tags are files there. Names such as
+/// `pkg/v1` are directories of their own, whose changes those above do not show.
+fn places(dir: &Path) -> (SystemTime, usize) {
+    let (mut newest, mut files) = (SystemTime::UNIX_EPOCH, 0);
+    let mut open = vec![dir.join("refs/tags")];
+    while let Some(place) = open.pop() {
+        newest = newest.max(modified(&place));
+        for entry in std::fs::read_dir(&place).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => open.push(entry.path()),
+                _ => files += 1,
+            }
+        }
+    }
+    (newest, files)
 }
 
 /// Puts the lines into the order of the names, as packed refs stand, each with what it points to.
@@ -123,6 +140,27 @@ fn in_order(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_in_a_directory_of_tags_is_seen() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let tags = dir.path().join("refs/tags/release");
+        std::fs::create_dir_all(&tags).expect("made");
+        std::fs::write(tags.join("1"), "").expect("written");
+        // A moment that no write of today can have.
+        let old = std::fs::File::open(&tags).expect("opened");
+        old.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1)).expect("set");
+        let above = modified(&dir.path().join("refs/tags"));
+        let before = written(dir.path());
+        std::fs::write(tags.join("2"), "").expect("written");
+        assert_eq!(modified(&dir.path().join("refs/tags")), above, "the directory above does not show it");
+        std::fs::File::open(dir.path().join("refs/tags"))
+            .expect("opened")
+            .set_modified(SystemTime::UNIX_EPOCH)
+            .expect("set");
+        assert_ne!(written(dir.path()), before);
+        assert_eq!(places(dir.path()).1, 2);
+    }
 
     #[test]
     fn tags_stand_in_the_order_of_their_names_with_what_they_point_to() {

@@ -33,7 +33,7 @@ impl GitRepositories {
         let path = self.layout.agent(request.agent).join(&name);
         private_files::private_dir(&path).map_err(io)?;
         let git_dir = path.join(".git");
-        let tags = self.tags(&self.layout.bare_repository(&request.repository), &request.commit).await?;
+        let tags = self.tags(&self.layout.bare_repository(&request.repository), &request.commit).await;
         self.write_judging_git_dir(&git_dir, request, &tags).map_err(io)?;
         let call = self.git.local(&git_dir).work_tree(&path, None);
         let done =

@@ -48,7 +48,7 @@ impl GitRepositories {
         self.trash.discard(&path).map_err(|e| errors::io("taking the old tree away", &e))?;
         let git_dir = path.join(".git");
         let shared = self.layout.bare_repository(&request.repository);
-        let tags = self.tags(&shared, &request.base).await?;
+        let tags = self.tags(&shared, &request.base).await;
         let mut written = write_git_dir(&git_dir, &shared, request, &self.author_config(), &tags);
         if !tags.is_empty() {
             let note = self.layout.given_tags(request.agent);
