@@ -268,7 +268,9 @@ impl Sweep {
     /// Lets those out of a freezer of cgroup v1 that a look after their kill still finds.
     fn release(&self, found: &[Seen]) {
         let shim = self.shim.as_ref().map(|shim| shim.shim);
-        for seen in found.iter().filter(|seen| Some(seen.process) != shim).take(limits::LEADERLESS_AMONG) {
+        // The shim, too, once it was killed: an agent of the same user may have frozen it.
+        let killed = found.iter().filter(|seen| found.len() == 1 || Some(seen.process) != shim);
+        for seen in killed.take(limits::LEADERLESS_AMONG) {
             v1_freezer::release(seen.process.pid);
         }
     }
