@@ -88,7 +88,14 @@ impl<'a> WholeFile<'a> {
 fn sync_directory_of(path: &Path) -> io::Result<()> {
     // The parent of a bare file name is the empty path, which no system call takes.
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    let synced = File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all());
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    match synced {
+        // Some file systems of other machines sync no directory, and one that may be written but not read cannot be opened. The
+        // file is in its place then, and saying that it is not would cost more than a loss of power.
+        Err(e) if matches!(e.kind(), PermissionDenied | InvalidInput | Unsupported) => Ok(()),
+        synced => synced,
+    }
 }
 
 #[cfg(test)]
