@@ -44,7 +44,7 @@ struct FileCoverage {
 pub(super) fn parse(bytes: &[u8]) -> Result<Coverage, Malformed> {
     let mut files: BTreeMap<String, Lines> = BTreeMap::new();
     let mut current: Option<(String, Lines)> = None;
-    let (mut count, mut named) = (0, 0);
+    let mut count = 0;
     for (index, line) in bytes.split(|b| *b == b'\n').enumerate() {
         let line = String::from_utf8_lossy(line);
         let line = line.trim();
@@ -55,6 +55,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Coverage, Malformed> {
         if line == "end_of_record" {
             let Some((path, lines)) = current.take() else { return fault("end_of_record without SF") };
             merge(files.entry(path).or_default(), lines);
+            if files.len() > limits::COVERAGE_FILES {
+                return Err(Malformed::TooMuch { most: limits::COVERAGE_FILES, of: "files" });
+            }
             continue;
         }
         let Some((tag, value)) = line.split_once(':') else { return fault("no record") };
@@ -78,10 +81,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Coverage, Malformed> {
             _ => return fault("unknown record"),
         }
         count += usize::from(tag == "DA");
-        named += usize::from(tag == "SF");
-        if named > limits::COVERAGE_FILES {
-            return Err(Malformed::TooMuch { most: limits::COVERAGE_FILES, of: "files" });
-        }
         if count > limits::COVERAGE_LINES {
             return Err(Malformed::TooMuch { most: limits::COVERAGE_LINES, of: "line records" });
         }

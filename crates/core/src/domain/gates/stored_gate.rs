@@ -49,7 +49,11 @@ impl From<StoredGate> for GateDefinition {
         let StoredGate { name, run, lcov, junit, min, mut reports, timeout_ms } = stored;
         if reports.is_empty() && junit.as_deref() == Some(UNKNOWN_TO_OLDER) {
             // An older build wrote this record and dropped the list that it did not know.
-            reports = vec![ReportSpec { format: word(GateDefinition::LOST), path: String::new(), min: None }];
+            reports = vec![ReportSpec {
+                format: word(GateDefinition::LOST),
+                path: UNKNOWN_TO_OLDER.to_owned(),
+                min: None,
+            }];
         } else if reports.is_empty() {
             let junit = junit.map(|path| ReportSpec { format: word("junit"), path, min: None });
             let lcov = lcov.map(|path| ReportSpec { format: word("lcov"), path, min });
