@@ -11,5 +11,5 @@ mod threads;
 pub use lane::Lane;
 pub(crate) use last_writes::LastWrites;
 pub use ports::OffThread;
-pub(crate) use threads::{begin, drive_for, within};
-pub use threads::{drive, run};
+pub(crate) use threads::{begin, drive_for};
+pub use threads::{drive, run, within};

@@ -74,10 +74,7 @@ pub(crate) async fn drive_for<T: Send + 'static>(
 
 /// Does the work on a thread that may hang and waits for it at most this long: for callers that may block themselves, but
 /// not for as long as a disk does. `None` when it is not done by then.
-pub(crate) fn within<T: Send + 'static>(
-    patience: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+pub fn within<T: Send + 'static>(patience: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (tell, answer) = mpsc::sync_channel(1);
     start(Box::new(move || {
         // The caller may have given up.
