@@ -37,7 +37,7 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
             let signals = EndSignals::take().map_err(StartError::Other)?;
             let ((order, stop), (listens, is_listening)) = (watch::channel(Stop::No), watch::channel(false));
             // A task of its own: the start may keep this thread in a call to a disk.
-            let ordered = tokio::spawn(signals.orders(order, config.drain, is_listening));
+            let ordered = tokio::spawn(signals.orders(order.clone(), config.drain, is_listening));
             let listening = listen(config, &Overrides::default(), explicit_port).await?;
             listens.send_replace(true);
             banner(config, &listening, began.elapsed());
@@ -47,10 +47,13 @@ pub(crate) fn serve(config: &Config, args: &ServeArgs) -> ExitCode {
                     place.display()
                 ));
             }
-            tokio::select! {
+            // `order` lives as long as the server: a channel without a sender would mean that nobody can stop it any more.
+            let served = tokio::select! {
                 ended = run(listening, stop) => ended.map_err(StartError::Other),
                 Ok(Err(e)) = ordered => Err(StartError::Other(e)),
-            }
+            };
+            drop(order);
+            served
         });
         // Dropping the runtime would wait for its blocking threads, and one of them may hang in a system call to a
         // disk.

@@ -50,7 +50,7 @@ impl EndSignals {
     /// Turns the first one into a stop and the second into an end at once; what then still hangs, such as a disk, is left behind
     /// after [`INSISTED`]. A closed terminal ends the server as orderly as the others do. Agents outlive this server where they can,
     /// and are left to the next one; where they cannot, they get their time and are released with their work. A server that does
-    /// not listen yet ends at once, as it would without this: its start may hang in a call to a disk.
+    /// not listen yet ends at once, with 128 and the number of the signal: its start may hang in a call to a disk.
     pub(super) async fn orders(
         mut self,
         stop: watch::Sender<Stop>,
