@@ -88,7 +88,13 @@ impl<'a> WholeFile<'a> {
 fn sync_directory_of(path: &Path) -> io::Result<()> {
     // The parent of a bare file name is the empty path, which no system call takes.
     let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
-    let synced = File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all());
+    where_it_can_be(
+        File::open(directory.unwrap_or(Path::new("."))).and_then(|directory| directory.sync_all()),
+    )
+}
+
+/// Takes the outcome of a directory's sync; that it cannot be synced at all is no error.
+pub(crate) fn where_it_can_be(synced: io::Result<()>) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
     match synced {
         // Some file systems of other machines sync no directory, and one that may be written but not read cannot be opened. The

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bounded_file::{self, put_aside};
 use crate::disk::Lane;
-use crate::durable_write::WholeFile;
+use crate::durable_write::{WholeFile, where_it_can_be};
 
 /// The version of the files' format.
 const VERSION: u32 = 1;
@@ -238,7 +238,7 @@ impl OrdersDir {
         match fs::remove_file(self.dir.join(name)) {
             // Without the sync a loss of power could bring a released latch back, and dispatch would be stopped by an
             // order that was withdrawn.
-            Ok(()) => bounded_file::open_dir(&self.dir)?.sync_all(),
+            Ok(()) => where_it_can_be(bounded_file::open_dir(&self.dir).and_then(|dir| dir.sync_all())),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(e) => Err(e),
         }
@@ -253,7 +253,7 @@ impl OrdersDir {
             _ => {}
         }
         match fs::DirBuilder::new().mode(0o700).create(&self.dir) {
-            Ok(()) => bounded_file::open_dir(&self.data)?.sync_all()?,
+            Ok(()) => where_it_can_be(bounded_file::open_dir(&self.data).and_then(|dir| dir.sync_all()))?,
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             Err(e) => return Err(e),
         }

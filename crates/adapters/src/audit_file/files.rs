@@ -10,6 +10,7 @@ use mosaic_core::domain::audit::{FormatError, HeadFile};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::bounded_file;
+use crate::durable_write::where_it_can_be;
 
 /// Largest head file that is read, in bytes.
 const HEAD_BYTES: u64 = 16 * 1024;
@@ -133,7 +134,7 @@ impl Chain {
 
     /// Makes names in the directory durable.
     pub(super) fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.dir)?.sync_all()
+        where_it_can_be(File::open(&self.dir).and_then(|dir| dir.sync_all()))
     }
 
     /// Reads the second copy of the end: `None` when there is none, and in words when it cannot be used.
