@@ -32,3 +32,4 @@ pub mod store_sqlite;
 pub mod store_valkey;
 pub mod transcripts_files;
 pub mod trash;
+mod url_encoding;

@@ -213,7 +213,7 @@ pub(crate) fn secrets(passed: &[(String, String)]) -> Vec<(String, Vec<u8>)> {
         let is_address = value.contains("://") || PROXIES.contains(&name.as_str());
         if let Some(password) = password(value).filter(|_| is_address) {
             put(password.as_bytes());
-            put(&percent_decoded(&password));
+            put(&percent_encoding::percent_decode_str(&password).collect::<Vec<u8>>());
         }
         if names_secret(name) && !is_address {
             if !Path::new(value).is_absolute() || !Path::new(value).exists() {
@@ -225,21 +225,6 @@ pub(crate) fn secrets(passed: &[(String, String)]) -> Vec<(String, Vec<u8>)> {
     }
     all.dedup();
     all
-}
-
-/// Decodes `%40` and the like.
-fn percent_decoded(text: &str) -> Vec<u8> {
-    let (mut out, mut rest) = (Vec::with_capacity(text.len()), text);
-    while let Some(at) = rest.find('%') {
-        out.extend_from_slice(&rest.as_bytes()[..at]);
-        let digits =
-            rest.get(at + 1..at + 3).filter(|two| two.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        let code = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        out.push(code.unwrap_or(b'%'));
-        rest = &rest[at + if code.is_some() { 3 } else { 1 }..];
-    }
-    out.extend_from_slice(rest.as_bytes());
-    out
 }
 
 /// Returns the password in an address; a proxy's may come without its scheme.

@@ -2,6 +2,7 @@
 //! characters are shown, never passed on.
 
 use mosaic_core::domain::characters::hidden_in;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 fn push_escaped(out: &mut String, c: char) {
     let code = u32::from(c);
@@ -40,18 +41,30 @@ pub(crate) fn block(text: &str) -> String {
     out
 }
 
-/// Returns the first line of a text, escaped and cut to `most` characters.
+/// Returns the first line of a text, escaped and cut to `most` columns.
 pub(crate) fn first_line(text: &str, most: usize) -> String {
     let first = text.lines().find(|l| !l.trim().is_empty()).unwrap_or("");
     cut(&line(first.trim()), most)
 }
 
-/// Cuts a text to `most` characters, with a mark where it was cut.
+/// Returns how many columns of a terminal a text takes.
+pub(crate) fn columns(text: &str) -> usize {
+    text.width()
+}
+
+/// Cuts a text to `most` columns of a terminal, with a mark where it was cut.
 pub(crate) fn cut(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
+    if columns(text) <= most {
         return text.to_owned();
     }
-    let mut out: String = text.chars().take(most.saturating_sub(1)).collect();
+    let mut left = most.saturating_sub(1);
+    let fits = |c: &char| {
+        let width = c.width().unwrap_or(0);
+        let fits = width <= left;
+        left = left.saturating_sub(width);
+        fits
+    };
+    let mut out: String = text.chars().take_while(fits).collect();
     out.push('…');
     out
 }
@@ -75,5 +88,7 @@ mod tests {
     fn lines_are_cut_at_characters() {
         assert_eq!(first_line("\n  héllo wörld\nmore", 6), "héllo…");
         assert_eq!(cut("abc", 3), "abc");
+        // A wide character takes two columns and is not cut in half.
+        assert_eq!((cut("漢字かな", 8), cut("漢字かな", 6)), ("漢字かな".to_owned(), "漢字…".to_owned()));
     }
 }

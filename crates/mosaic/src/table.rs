@@ -47,8 +47,8 @@ pub(crate) fn render(
     let shown: Vec<usize> =
         (0..columns.len()).filter(|&i| width.is_none_or(|w| columns[i].from_width <= w)).collect();
     let wide = |i: usize| {
-        let cells = rows.iter().map(|row| row[i].chars().count()).max().unwrap_or(0);
-        cells.max(columns[i].title.chars().count())
+        let cells = rows.iter().map(|row| sanitize::columns(&row[i])).max().unwrap_or(0);
+        cells.max(sanitize::columns(columns[i].title))
     };
     let widths: Vec<usize> = shown.iter().map(|&i| wide(i)).collect();
     let line = |cells: &dyn Fn(usize) -> String, head: bool| {
@@ -60,7 +60,7 @@ pub(crate) fn render(
             if let (true, Some(w)) = (last, width) {
                 cell = sanitize::cut(&cell, w.saturating_sub(used).max(8));
             }
-            let pad = " ".repeat(widths[at].saturating_sub(cell.chars().count()));
+            let pad = " ".repeat(widths[at].saturating_sub(sanitize::columns(&cell)));
             let painted = if head { paint.dim(&cell) } else { colour(columns[i].title, &cell, cell.clone()) };
             if columns[i].right {
                 text.push_str(&pad);

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
+use percent_encoding::percent_decode_str;
 
 use super::errors::Secrets;
 use crate::bounded_file;
 use crate::secret_scan::KnownSecrets;
+use crate::url_encoding;
 
 /// The operator's credentials for remotes. Their debug form shows no secret.
 #[derive(Clone, Default)]
@@ -87,7 +89,7 @@ impl Credentials {
     fn learn(&self, text: &str) {
         let Some(known) = &self.known else { return };
         for password in text.lines().filter_map(password_of) {
-            for form in [password.clone(), unpercent(&password)] {
+            for form in [password.clone(), percent_decode_str(&password).decode_utf8_lossy().into_owned()] {
                 // One that is too weak to be looked for stays as safe as a password of that kind is.
                 let _ = known.register("git credentials", form.as_bytes());
             }
@@ -110,9 +112,10 @@ impl Credentials {
             }
         }
         match (&self.token, &self.token_host) {
-            (Some(token), Some(host)) if normal_authority(scheme, host) == authority => {
-                Ok(Some(format!("{scheme}://x-access-token:{}@{authority}", percent(token))))
-            }
+            (Some(token), Some(host)) if normal_authority(scheme, host) == authority => Ok(Some(format!(
+                "{scheme}://x-access-token:{}@{authority}",
+                url_encoding::encode(token.as_bytes())
+            ))),
             _ => Ok(None),
         }
     }
@@ -166,7 +169,7 @@ impl CredentialFile {
 
     pub(super) fn secrets(&self) -> Secrets {
         let password = password_of(&self.line);
-        let plain = password.as_deref().map(unpercent);
+        let plain = password.as_deref().map(|text| percent_decode_str(text).decode_utf8_lossy().into_owned());
         Secrets::of(password.into_iter().chain(plain))
     }
 }
@@ -211,36 +214,6 @@ fn matching_line(line: &str, scheme: &str, authority: &str) -> Option<String> {
     let (user, host) = before_path.rsplit_once('@')?;
     (its_scheme == scheme && normal_authority(scheme, host) == authority)
         .then(|| format!("{scheme}://{user}@{authority}"))
-}
-
-fn percent(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, b| {
-        match b {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(char::from(b)),
-            _ => out.push_str(&format!("%{b:02X}")),
-        }
-        out
-    })
-}
-
-fn unpercent(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::new();
-    let mut i = 0;
-    while i < bytes.len() {
-        let hex = (bytes[i] == b'%').then(|| text.get(i + 1..i + 3)).flatten();
-        match hex.and_then(|h| u8::from_str_radix(h, 16).ok()) {
-            Some(byte) => {
-                out.push(byte);
-                i += 3;
-            }
-            None => {
-                out.push(bytes[i]);
-                i += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use mosaic_core::limits;
 
 use super::plausible::{changes, classes, entropy};
 use super::squeeze::squeeze;
+use crate::url_encoding;
 
 /// Fewest letters and digits of a pattern: with fewer, ordinary text would fit.
 const SHORTEST: usize = 8;
@@ -94,10 +95,10 @@ pub(super) fn squeezed(value: &[u8]) -> Vec<Pattern> {
     let wide_hex: String = value.iter().map(|byte| format!("{byte:02x}00")).collect();
     // Without the last zero byte, it stands in both orders of bytes.
     out.push(whole(wide_hex.as_bytes()[..wide_hex.len().saturating_sub(2)].to_vec()));
-    let once = percent(value);
+    let once = url_encoding::encode(value);
     if once.as_bytes() != value {
         out.push(whole(squeeze(once.as_bytes())));
-        out.push(whole(squeeze(percent(once.as_bytes()).as_bytes())));
+        out.push(whole(squeeze(url_encoding::encode(once.as_bytes()).as_bytes())));
     }
     for shift in 0..3 {
         let stem = stem(value, shift);
@@ -179,20 +180,6 @@ pub(super) fn base64(bytes: &[u8], url_safe: bool) -> String {
             group.iter().enumerate().fold(0u32, |bits, (at, byte)| bits | u32::from(*byte) << (16 - 8 * at));
         for n in 0..=group.len() {
             out.push(char::from(alphabet[(bits >> (18 - 6 * n) & 63) as usize]));
-        }
-    }
-    out
-}
-
-/// Encodes for a URL: everything but letters, digits and `-._~`.
-pub(super) fn percent(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len());
-    for byte in bytes {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(char::from(*byte))
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
         }
     }
     out

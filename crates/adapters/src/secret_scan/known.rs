@@ -240,7 +240,7 @@ mod tests {
         let password = ["p&ss/w0rd+", "with=signs"].concat();
         let known = KnownSecrets::default();
         known.register("P", password.as_bytes()).unwrap();
-        let percent = forms::percent(password.as_bytes());
+        let percent = crate::url_encoding::encode(password.as_bytes());
         assert!(percent.contains("%26") && known.mask(&percent).contains("[P]"));
         assert!(known.mask(&percent.to_lowercase()).contains("[P]"));
         assert_eq!(known.mask(&format!("redis://:{password}@host")), "redis://:[P]@host");

@@ -94,7 +94,7 @@ fn stat(agent: &AgentView, diff: &Diff, paint: Paint) -> String {
         sum(|file| file.added),
         sum(|file| file.deleted)
     );
-    let width = diff.files.iter().map(|file| names(file).chars().count()).max().unwrap_or(0);
+    let width = diff.files.iter().map(|file| crate::sanitize::columns(&names(file))).max().unwrap_or(0);
     for file in &diff.files {
         let added = paint.good(&format!("+{}", file.added.unwrap_or(0)));
         let deleted = paint.bad(&format!("-{}", file.deleted.unwrap_or(0)));

@@ -39,7 +39,8 @@ fn render(agent: &AgentView, gates: &AgentGates, paint: Paint) -> String {
     let name = agent.status.short_name();
     let mut out = format!("{} for {name}{at}\n", agent.gate_profile);
     let results = gates.report.as_ref().map_or(&[][..], |report| &report.results);
-    let width = results.iter().map(|r| sanitize::line(&r.name).chars().count()).max().unwrap_or(0).max(10);
+    let width =
+        results.iter().map(|r| sanitize::columns(&sanitize::line(&r.name))).max().unwrap_or(0).max(10);
     if let Some(plan) = &gates.plan {
         let by = sanitize::line(&plan.defined_by);
         out.push_str(&paint.dim(&format!("defined by {by} · run by mosaic, not by the agent")));
