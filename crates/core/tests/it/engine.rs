@@ -6,16 +6,14 @@ use std::time::Duration;
 use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::lifecycle::KillCause;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::ports::store::{Query, Store, Versioned};
+use mosaic_core::ports::store::{Query, Store};
 use mosaic_core::stop::Stop;
 use mosaic_testkit::fakes::knobs::Broken;
 use mosaic_testkit::fakes::store::FakeStore;
 use mosaic_testkit::fakes::world::Behaviour;
 use mosaic_testkit::story::{PATIENCE, Story};
 
-fn ended(record: &Versioned) -> bool {
-    record.agent.is_terminal()
-}
+use crate::conditions::ended;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tasks_run_to_their_pushed_branches_and_leave_nothing() {

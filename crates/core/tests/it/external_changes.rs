@@ -15,6 +15,8 @@ use mosaic_testkit::fakes::world::Behaviour;
 use mosaic_testkit::story::Story;
 use serde_json::{Value, json};
 
+use crate::conditions::ended;
+
 fn begin(slots: usize, behaviour: Behaviour) -> (Arc<FakeStore>, Story) {
     let store = Arc::new(FakeStore::new());
     let story = Story::begin(Arc::clone(&store), slots, behaviour, |_| {});
@@ -52,10 +54,6 @@ async fn refusal(story: &Story, store: &FakeStore, job: &str) -> String {
     };
     story.soon(is_told).await;
     why
-}
-
-fn ended(record: &Versioned) -> bool {
-    record.agent.is_terminal()
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::conditions::ended;
+
 const TERM: Duration = Duration::from_secs(40);
 /// Of the fake clock: far longer than any story takes.
 const PATIENCE: Duration = Duration::from_secs(3600);
@@ -113,10 +115,6 @@ async fn spawn(o: &Orchestrator, task: &str, retries: u32) -> AgentId {
     let body = json!({"taskId": task, "agentType": "worker", "gateProfile": "minimal", "maxRetries": retries,
         "context": {"repository": "https://git.example.com/r.git", "branch": "main", "workItems": ["x"]}});
     o.spawn(&body, None).await.expect("admitted").record.agent.id
-}
-
-fn ended(record: &Versioned) -> bool {
-    record.agent.is_terminal()
 }
 
 fn cordon(drain: bool) -> Option<Cordon> {

@@ -7,25 +7,14 @@ use std::time::Duration;
 use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::ids::{AgentId, Timestamp};
 use mosaic_core::ports::processes::Usage;
-use mosaic_core::ports::store::{Store, Versioned};
-use mosaic_testkit::fakes::store::FakeStore;
+use mosaic_core::ports::store::Store;
 use mosaic_testkit::fakes::world::Behaviour;
 use mosaic_testkit::story::Story;
 
+use crate::conditions::{ended, store, working};
+
 const A: &str = "https://git.example.com/a.git";
 const HOUR: i64 = 3_600_000;
-
-fn store() -> Arc<FakeStore> {
-    Arc::new(FakeStore::new())
-}
-
-fn ended(record: &Versioned) -> bool {
-    record.agent.is_terminal()
-}
-
-fn working(record: &Versioned) -> bool {
-    record.agent.phase() == Phase::Working
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resources_of_a_live_agent_are_sampled() {

@@ -28,6 +28,8 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::conditions::{ended, working};
+
 /// Far longer than any story takes; only a fault reaches it.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -105,14 +107,6 @@ async fn eventually(o: &Orchestrator, is_true: impl Fn() -> bool) {
         }
     };
     tokio::time::timeout(PATIENCE, look).await.expect("it comes true");
-}
-
-fn working(record: &Versioned) -> bool {
-    record.agent.phase() == Phase::Working
-}
-
-fn ended(record: &Versioned) -> bool {
-    record.agent.is_terminal()
 }
 
 async fn all(store: &dyn Store) -> Vec<Versioned> {

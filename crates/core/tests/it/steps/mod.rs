@@ -11,32 +11,20 @@ mod publish;
 mod settle;
 mod supervise;
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use mosaic_core::domain::agent::{Phase, QueueCause, State, Status};
+use mosaic_core::domain::agent::{QueueCause, State, Status};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::store::Versioned;
 use mosaic_testkit::fakes::knobs::Broken;
-use mosaic_testkit::fakes::store::FakeStore;
 use mosaic_testkit::fakes::world::Behaviour;
 use mosaic_testkit::story::Story;
 
+use crate::conditions::{ended, store, working};
+
 const A: &str = "https://git.example.com/a.git";
 const B: &str = "https://git.example.com/b.git";
-
-fn store() -> Arc<FakeStore> {
-    Arc::new(FakeStore::new())
-}
-
-fn ended(record: &Versioned) -> bool {
-    record.agent.is_terminal()
-}
-
-fn working(record: &Versioned) -> bool {
-    record.agent.phase() == Phase::Working
-}
 
 /// Returns the failure after which an agent waits in the queue.
 fn waits_for(record: &Versioned) -> Option<Failure> {
