@@ -51,8 +51,6 @@ async fn run(script: &str) -> (Vec<AgentEvent>, Outcome) {
     let exit = Exit {
         code: output.status.code(),
         signal: std::os::unix::process::ExitStatusExt::signal(&output.status),
-        timed_out: false,
-        leaked: 0,
         output_bytes: output.stdout.len() as u64,
         stderr_tail: String::from_utf8_lossy(&output.stderr).into_owned(),
         ..Exit::default()

@@ -98,15 +98,7 @@ impl DemoTestbed {
             }
         }
         let code = agent.join().expect("no panic");
-        let exit = Exit {
-            code: Some(code.into()),
-            signal: None,
-            timed_out: false,
-            leaked: 0,
-            output_bytes: 0,
-            stderr_tail: String::new(),
-            ..Exit::default()
-        };
+        let exit = Exit { code: Some(code.into()), ..Exit::default() };
         Ran { events, outcome: dialogue.outcome(&exit) }
     }
 }

@@ -43,15 +43,7 @@ pub(super) fn dialogue() -> Box<dyn Dialogue> {
 }
 
 pub(super) fn exit(code: i32) -> Exit {
-    Exit {
-        code: Some(code),
-        signal: None,
-        timed_out: false,
-        leaked: 0,
-        output_bytes: 0,
-        stderr_tail: String::new(),
-        ..Exit::default()
-    }
+    Exit { code: Some(code), ..Exit::default() }
 }
 
 pub(super) fn failed(outcome: Outcome) -> Failure {

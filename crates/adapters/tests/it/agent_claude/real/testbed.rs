@@ -173,9 +173,6 @@ impl RealTestbed {
         let exit = Exit {
             code: status.code(),
             signal: std::os::unix::process::ExitStatusExt::signal(&status),
-            timed_out: false,
-            leaked: 0,
-            output_bytes: 0,
             stderr_tail: errors.await.expect("joined"),
             ..Exit::default()
         };
