@@ -1,6 +1,6 @@
 //! Formats of gate reports: one pure parser each, in a file of its own, and one table of them.
 //!
-//! What always holds: a parser reads bytes and nothing else, its memory and depth are bounded, and a report that is cut off
+//! Always true: a parser reads bytes and nothing else, its memory and depth are bounded, and a report that is cut off
 //! or empty, or in which something could hide a failure, is an error, never a good result.
 
 mod junit;

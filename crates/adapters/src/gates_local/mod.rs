@@ -1,6 +1,6 @@
 //! The local gatekeeper: commands of the base commit, run on a fresh checkout.
 //!
-//! What always holds: definitions come from the base commit and never from the agent's work; a repository adds
+//! Always true: definitions come from the base commit and never from the agent's work; a repository adds
 //! gates to a profile and never removes one; a report counts only when it was written during the judgement; commands
 //! run in a home that no agent ever saw; and whatever cannot be judged is an error, never a pass.
 

@@ -1,6 +1,6 @@
 //! The embedded store: one SQLite file in the data directory, so that nothing else must be installed.
 //!
-//! What always holds: one thread writes ([`writer`]), and answers a caller only after the transaction with its
+//! Always true: one thread writes ([`writer`]), and answers a caller only after the transaction with its
 //! write was synced to disk; what waits meanwhile shares the next transaction. Readers have connections of their
 //! own and see whole transactions only. The directory is locked for one server ([`files`]). A record that cannot
 //! be read is moved to the table `quarantine`, and everything else goes on.

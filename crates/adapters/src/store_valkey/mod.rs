@@ -1,6 +1,6 @@
 //! The shared store: a Valkey (or Redis) server that many nodes use, with the queue in BullMQ's layout.
 //!
-//! What always holds: each verb is one Lua script ([`scripts`]), so others see all of it or nothing; what waits at this
+//! Always true: each verb is one Lua script ([`scripts`]), so others see all of it or nothing; what waits at this
 //! client for the same verb goes in one call. Every key is listed in [`keys`]. A record that cannot be read is set aside,
 //! and everything else goes on. A write whose answer was lost is answered as unavailable; the same write again changes
 //! nothing more.

@@ -2,7 +2,7 @@
 //! content, so they are no rows.
 //!
 //! Layout: `<dir>/<agent id>/entries.jsonl` (one [`Line`] as JSON per line), `run-<n>.log` (raw output),
-//! `<name>.log` (other logs), `dropped` (how many entries did not fit). What always holds: numbers go on after a
+//! `<name>.log` (other logs), `dropped` (how many entries did not fit). Always true: numbers go on after a
 //! restart, a line torn by a crash is cut away before the next one is written, and neither memory nor a file
 //! grows without bound.
 

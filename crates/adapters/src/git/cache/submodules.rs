@@ -1,5 +1,5 @@
 //! Submodules of a checkout. Each has a bare repository of its own in the cache, whose objects its checkout shares, as the
-//! repository itself does. What always holds: which submodules there are and where they come from is read from the base
+//! repository itself does. Always true: which submodules there are and where they come from is read from the base
 //! commit alone, so that no agent can have the server fetch another repository with the operator's credentials; a commit
 //! that the base does not pin counts only when a branch or tag of that remote has it; and git's own `submodule`, which
 //! obeys the tree it runs in, is never used. What cannot be had is a warning that names it.
