@@ -107,11 +107,8 @@ fn an_embedded_store_with_unfinished_work_is_named_at_the_start_and_by_doctor_an
     let ids = spawn_some(&server, &fixture, 0..2);
     drain(server, &home);
     let server = home.serve(&valkey);
-    let log = server.log();
-    assert!(
-        log.contains("2 unfinished tasks lie in the embedded store") && log.contains("mosaic.db"),
-        "{log}"
-    );
+    server.until_logged("2 unfinished tasks lie in the embedded store");
+    server.until_logged("mosaic.db");
     let doctor = home.run(&valkey, &["doctor"]);
     let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert!(doctor.contains("mosaic.db") && doctor.contains("queue export --embedded"), "{doctor}");

@@ -41,7 +41,7 @@ fn in_a_container_what_is_still_running_after_the_drain_is_given_back_with_its_w
     // The first run never ends by itself, so this drain is certain to be over before it.
     let env = [("MOSAIC_COMMAND", line.as_str()), ("MOSAIC_DRAIN_MS", "50")];
     let Some(mut server) = first_of_a_container(&home, &env) else { return };
-    assert!(server.log().contains("agents end with it"), "{}", server.log());
+    server.until_logged("agents end with it");
     let id = server.spawn(&body(&fixture.url(), "T-1"));
     until("the agent", || seen.exists().then_some(()));
     server.phase(&id, "working");

@@ -43,7 +43,7 @@ fn a_server_without_descriptors_ends_no_agent_and_learns_later_how_each_ended() 
     let most = getrlimit(Resource::Nofile).maximum;
     let few = Rlimit { current: Some(10), maximum: most };
     let before = prlimit(pid, Resource::Nofile, few).unwrap();
-    until("a look that fails", || server.log().contains("cannot be looked at now").then_some(()));
+    server.until_logged("cannot be looked at now");
     std::fs::write(&go, "").unwrap();
     until("the programs' ends", || marker.alive().is_empty().then_some(()));
     prlimit(pid, Resource::Nofile, before).unwrap();

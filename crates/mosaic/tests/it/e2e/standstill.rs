@@ -83,7 +83,7 @@ fn a_server_that_stands_still_for_two_leases_has_nothing_alive_beside_the_other_
     two.signal(Signal::CONT);
     // Let go only now: an agent of b that survived by mistake would end here, and b would try to push its work.
     b.go();
-    until("its work to be kept", || two.log().contains("kept").then_some(()));
+    two.until_logged("kept");
     a.go();
     let agent = one.ended(&id);
     assert_eq!((&agent["status"], &agent["attempt"]), (&json!("completed"), &json!(1)), "{agent:#}");

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mosaic_testkit::program::{self, Access, Program};
 use rustix::process::{Pid, Signal, kill_process};
@@ -110,6 +110,16 @@ impl<'h> Server<'h> {
     /// Returns what it logged.
     pub(crate) fn log(&self) -> String {
         logged(&self.log)
+    }
+
+    /// Waits until the server's log has these words. A thread of its own writes the log, so lines reach the file after the server went on.
+    #[track_caller]
+    pub(crate) fn until_logged(&self, words: &str) {
+        let end = Instant::now() + PATIENCE;
+        while !self.log().contains(words) {
+            assert!(Instant::now() < end, "the log does not say {words:?}:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Runs the program against this server.
