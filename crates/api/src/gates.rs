@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::{GateOutcome, GateProfile, Phase, Verdict};
+use crate::words::{GateOutcome, GateProfile, Isolation, Phase, Verdict};
 
 /// One gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,12 @@ pub struct GateDefinition {
     pub reports: Vec<ReportSpec>,
     /// Longest time, in milliseconds.
     pub timeout_ms: u64,
+    /// Gates that must have passed before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<String>,
+    /// Names of variables that its command gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub env: Vec<String>,
 }
 
 /// Report that a gate is judged by.
@@ -44,6 +50,69 @@ pub struct ReportSpec {
     pub min: Option<f64>,
 }
 
+/// The command that makes trees ready.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct SetupDefinition {
+    /// The command line.
+    pub run: String,
+    /// Longest time, in milliseconds.
+    pub timeout_ms: u64,
+    /// Paths whose content decides whether it is run anew.
+    #[serde(default)]
+    pub inputs: Vec<String>,
+    /// Paths that it makes.
+    #[serde(default)]
+    pub outputs: Vec<String>,
+}
+
+/// A test whose changing results are tolerated for a while.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Quarantined {
+    /// The test.
+    pub test: String,
+    /// Whoever will repair it.
+    pub owner: String,
+    /// The reason.
+    pub reason: String,
+    /// Day after which it counts again, as `YYYY-MM-DD` in UTC.
+    pub expires: String,
+}
+
+/// Numbers of tests by what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct TestCounts {
+    /// Passed at once.
+    pub passed: u64,
+    /// Failed.
+    pub failed: u64,
+    /// Not run.
+    pub skipped: u64,
+    /// Failed and then passed.
+    #[serde(default)]
+    pub flaky: u64,
+}
+
+/// Shares of lines that tests run, each 0–100 %.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LineCoverage {
+    /// Share of all lines.
+    pub percent: f64,
+    /// Share of all lines of the base commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<f64>,
+    /// Share of the lines that the commit changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<f64>,
+}
+
 /// Gates that will judge an agent's work.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -53,6 +122,15 @@ pub struct GatePlan {
     pub gates: Vec<GateDefinition>,
     /// Gates of the profile without a definition.
     pub undefined: Vec<String>,
+    /// Gates of the profile that the base commit declares as `none`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declared_none: Vec<String>,
+    /// The command that makes trees ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<SetupDefinition>,
+    /// Tests whose changing results are tolerated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantine: Vec<Quarantined>,
     /// Origin of the definitions.
     pub defined_by: String,
     /// The repository's commands are trusted.
@@ -123,6 +201,15 @@ pub struct GateResult {
     /// Name of its log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// Its tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestCounts>,
+    /// Its coverage.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<LineCoverage>,
+    /// The verdict was known, so that nothing ran.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
 }
 
 /// Judgement of one commit.
@@ -136,6 +223,12 @@ pub struct GateReport {
     pub results: Vec<GateResult>,
     /// The verdict.
     pub verdict: Verdict,
+    /// Separation of the commit's code from its judge.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Sentences for people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A changed path behind a git filter.

@@ -38,8 +38,8 @@ pub use diff::{Diff, DiffFile, DiffHunk};
 pub use events::{Event, EventData, EventEnvelope, EventReset, EventSnapshot};
 pub use fleet::{Breaker, Cordon, LostNode, Node, NodeList, NodeRemoved, NodeRuntime, NodeSlots};
 pub use gates::{
-    AgentGates, FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, ReportSpec,
-    SecretFinding,
+    AgentGates, FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, LineCoverage,
+    Quarantined, ReportSpec, SecretFinding, SetupDefinition, TestCounts,
 };
 pub use health::{Check, Health, Hello, Readiness};
 #[cfg(feature = "schema")]
@@ -63,6 +63,6 @@ pub use transfer::{
 };
 pub use words::{
     AgentType, AttentionAnswer, AttentionKind, BackoffKind, BreakerPart, ChangeKind, EndReason, FailureKind,
-    GateOutcome, GateProfile, LeaseFate, Phase, PublicationState, Recorded, SalvageState, StallStage, Status,
-    StopCause, TextEncoding, TreeFate, Verdict, WorkState,
+    GateOutcome, GateProfile, Isolation, LeaseFate, Phase, PublicationState, Recorded, SalvageState,
+    StallStage, Status, StopCause, TextEncoding, TreeFate, Verdict, WorkState,
 };

@@ -181,8 +181,23 @@ pub enum GateOutcome {
     Pass,
     Fail,
     Error,
+    Flaky,
     Skip,
     /// A word of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Separation of judged code from its judge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the words are the documentation")]
+pub enum Isolation {
+    Strong,
+    Weak,
+    /// A word of a newer server, or none of an older one.
+    #[default]
     #[serde(other)]
     Unknown,
 }
@@ -397,7 +412,7 @@ macro_rules! shown_as_on_the_wire {
 }
 
 shown_as_on_the_wire!(
-    Status Phase AttentionKind EndReason FailureKind AgentType GateProfile GateOutcome Verdict BackoffKind WorkState PublicationState LeaseFate TreeFate SalvageState StallStage Recorded TextEncoding ChangeKind AttentionAnswer
+    Status Phase AttentionKind EndReason FailureKind AgentType GateProfile GateOutcome Isolation Verdict BackoffKind WorkState PublicationState LeaseFate TreeFate SalvageState StallStage Recorded TextEncoding ChangeKind AttentionAnswer
     StopCause BreakerPart
 );
 

@@ -415,7 +415,7 @@ impl Reader<'_> {
 }
 
 fn definition(name: Word, run: Option<String>) -> GateDefinition {
-    GateDefinition { name, run, reports: Vec::new(), timeout_ms: millis(limits::GATE) }
+    GateDefinition { run, ..GateDefinition::of_command(name, String::new()) }
 }
 
 fn format_names() -> impl Iterator<Item = &'static str> {

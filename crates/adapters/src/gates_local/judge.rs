@@ -48,14 +48,12 @@ pub(super) async fn all(options: &GateOptions, request: &Judging) -> Result<Gate
         };
         let took = options.clock.elapsed().saturating_sub(started);
         let result = GateResult {
-            name: gate.name.clone(),
-            outcome: judged.outcome,
             command: gate.run.clone(),
             exit_code: judged.exit_code,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-            summary: judged.summary,
             findings: judged.findings,
             log: (request.plan.trusted && gate.run.is_some()).then(|| run::name(request.round, gate)),
+            ..GateResult::new(gate.name.clone(), judged.outcome, judged.summary)
         };
         tracing::info!(agent.id = %request.agent, gate.name = %gate.name, gate.outcome = ?result.outcome, "gate ended");
         results.push(masked(options.scanner.as_ref(), result));

@@ -32,6 +32,10 @@ pub struct GateDefinition {
     pub reports: Vec<ReportSpec>,
     /// Longest time, in milliseconds.
     pub timeout_ms: u64,
+    /// Gates of the same plan that must have passed before this one is run.
+    pub needs: Vec<Word>,
+    /// Names of variables of the operator's environment that its command gets.
+    pub env: Vec<String>,
 }
 
 impl GateDefinition {
@@ -41,13 +45,41 @@ impl GateDefinition {
     /// Defines a gate that is judged by the exit code of a command alone.
     pub fn of_command(name: Word, run: String) -> Self {
         let timeout_ms = u64::try_from(crate::limits::GATE.as_millis()).unwrap_or(u64::MAX);
-        Self { name, run: Some(run), reports: Vec::new(), timeout_ms }
+        Self { name, run: Some(run), reports: Vec::new(), timeout_ms, needs: Vec::new(), env: Vec::new() }
     }
 
     /// Returns the first report of a format.
     pub fn report(&self, format: &str) -> Option<&ReportSpec> {
         self.reports.iter().find(|report| report.format.as_str() == format)
     }
+}
+
+/// The command that makes a tree ready for an agent and for gates, such as `npm ci`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SetupDefinition {
+    /// The command line, run by `sh -c` in a checkout of the base commit.
+    pub run: String,
+    /// Longest time, in milliseconds.
+    pub timeout_ms: u64,
+    /// Paths in the tree, such as lock files: as long as their content stays, one run serves.
+    pub inputs: Vec<String>,
+    /// Paths in the tree that it makes, such as `node_modules`.
+    pub outputs: Vec<String>,
+}
+
+/// A test whose changing results are known and tolerated for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Quarantined {
+    /// The test's name as its runner reports it.
+    pub test: String,
+    /// Whoever will repair it.
+    pub owner: String,
+    /// Reason for the tolerance.
+    pub reason: String,
+    /// Day after which it counts again, as `YYYY-MM-DD` in UTC.
+    pub expires: String,
 }
 
 /// Gates that will judge an agent's work: fixed at checkout, from the base commit, before the agent starts.
@@ -58,6 +90,15 @@ pub struct GatePlan {
     pub gates: Vec<GateDefinition>,
     /// Gates that the profile wants and nobody defines.
     pub undefined: Vec<Word>,
+    /// Gates that the profile wants and the base commit declares as `none`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declared_none: Vec<Word>,
+    /// The command that makes trees ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<SetupDefinition>,
+    /// Tests whose changing results are tolerated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quarantine: Vec<Quarantined>,
     /// Where the definitions come from, for people, such as `8c1d2e0:.mosaic/config.toml`.
     pub defined_by: String,
     /// False when the repository's commands were not trusted: then none is run.
@@ -85,8 +126,50 @@ pub enum GateOutcome {
     Fail,
     /// Could not be judged (time-out, no report, tool missing). Never counts as a pass.
     Error,
+    /// Failed and then passed on the same tree. Counts as a failure.
+    Flaky,
     /// Was not run, with the reason in the summary. Never counts as a pass.
     Skip,
+}
+
+/// Numbers of tests by what became of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TestCounts {
+    /// Tests that passed at once.
+    pub passed: u64,
+    /// Tests that failed.
+    pub failed: u64,
+    /// Tests that were not run.
+    pub skipped: u64,
+    /// Tests that failed and then passed.
+    #[serde(default)]
+    pub flaky: u64,
+}
+
+/// Shares of lines that tests run, each 0–100 %.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LineCoverage {
+    /// Share of all lines.
+    pub percent: f64,
+    /// Share of all lines of the base commit, when it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<f64>,
+    /// Share of the lines that the commit changes, when it changes any that count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed: Option<f64>,
+}
+
+/// Separation of the code under judgement from what judges it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// It shares neither a user nor a process tree with its judge.
+    Strong,
+    /// It can reach its judge.
+    #[default]
+    Weak,
 }
 
 /// One thing that is wrong, in words an agent can act on.
@@ -132,6 +215,34 @@ pub struct GateResult {
     /// Name of the kept log in the agent's transcripts, when there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log: Option<String>,
+    /// Its tests, when a report counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestCounts>,
+    /// Its coverage, when a report measures it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<LineCoverage>,
+    /// The verdict on the same tree, definition and toolchain was known, so that nothing ran.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cached: bool,
+}
+
+impl GateResult {
+    /// Makes a result of which nothing more is known.
+    pub fn new(name: Word, outcome: GateOutcome, summary: impl Into<String>) -> Self {
+        Self {
+            name,
+            outcome,
+            command: None,
+            exit_code: None,
+            duration_ms: 0,
+            summary: summary.into(),
+            findings: Vec::new(),
+            log: None,
+            tests: None,
+            coverage: None,
+            cached: false,
+        }
+    }
 }
 
 /// Verdict of the gates on a commit.
@@ -156,21 +267,27 @@ pub struct GateReport {
     pub results: Vec<GateResult>,
     /// The one word that follows.
     pub verdict: Verdict,
+    /// Separation of the commit's code from its judge.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Warnings about the judgement that a person should read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 impl GateReport {
-    /// Derives the verdict: a failure or error outweighs everything, then anything not judged, then pass.
+    /// Derives the verdict: a failure, error or flaky result outweighs everything, then anything not judged, then pass.
     pub fn new(commit: CommitId, results: Vec<GateResult>, plan: &GatePlan) -> Self {
         let has = |outcome| results.iter().any(|r| r.outcome == outcome);
         let judged_all = plan.undefined.is_empty() && plan.trusted && !has(GateOutcome::Skip);
-        let verdict = if has(GateOutcome::Fail) || has(GateOutcome::Error) {
+        let verdict = if has(GateOutcome::Fail) || has(GateOutcome::Error) || has(GateOutcome::Flaky) {
             Verdict::Failed
         } else if judged_all && results.len() == plan.gates.len() {
             Verdict::Passed
         } else {
             Verdict::Incomplete
         };
-        Self { commit, results, verdict }
+        Self { commit, results, verdict, isolation: Isolation::default(), warnings: Vec::new() }
     }
 
     /// Returns the findings of all gates, at most [`crate::limits::FINDINGS`].

@@ -20,7 +20,9 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     // Work that goes on from the same base is judged by the gates that were fixed first, whatever this server
     // would choose by now.
     let (plan, mut warnings) = match (&agent.work.plan, &agent.work.base) {
-        (Some(plan), Some(known)) if *known == base && !plan.has_lost_reports() => (plan.clone(), Vec::new()),
+        (Some(plan), Some(known)) if *known == base && !plan.has_lost_reports() => {
+            (GatePlan::clone(plan), Vec::new())
+        }
         _ => plan(context, step_state, &base).await?,
     };
     warnings.extend(missing_skills(context, step_state, &base).await?);

@@ -37,7 +37,7 @@ fn now() -> Now {
 }
 
 fn report(verdict: Verdict) -> GateReport {
-    GateReport { commit: commit('c'), results: Vec::new(), verdict }
+    GateReport { verdict, ..GateReport::new(commit('c'), Vec::new(), &GatePlan::default()) }
 }
 
 fn crash() -> Failure {

@@ -133,7 +133,7 @@ fn conclusion(agent: &AgentView, verdict: Option<Verdict>, results: &[GateResult
     format!(
         "{word} {} passed, {} failed, {} skipped in {}.{}s{fix}\n",
         count(&[GateOutcome::Pass]),
-        count(&[GateOutcome::Fail, GateOutcome::Error]),
+        count(&[GateOutcome::Fail, GateOutcome::Error, GateOutcome::Flaky]),
         count(&[GateOutcome::Skip]),
         total / 1000,
         total % 1000 / 100

@@ -1,7 +1,8 @@
 //! Gates and findings.
 
 use mosaic_core::domain::gates::{
-    FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, ReportSpec,
+    FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, LineCoverage, Quarantined,
+    ReportSpec, SetupDefinition, TestCounts,
 };
 use mosaic_core::domain::ids::Word;
 use mosaic_core::domain::secrets::SecretFinding;
@@ -20,7 +21,7 @@ impl Shown for GateDefinition {
     type View = mosaic_api::GateDefinition;
 
     fn shown(&self) -> Self::View {
-        let Self { name, run, reports, timeout_ms } = self;
+        let Self { name, run, reports, timeout_ms, needs, env } = self;
         let lcov = self.report("lcov");
         mosaic_api::GateDefinition {
             name: name.to_string(),
@@ -30,6 +31,8 @@ impl Shown for GateDefinition {
             min: lcov.and_then(|report| report.min),
             reports: reports.shown(),
             timeout_ms: *timeout_ms,
+            needs: needs.shown(),
+            env: env.clone(),
         }
     }
 }
@@ -47,14 +50,53 @@ impl Shown for GatePlan {
     type View = mosaic_api::GatePlan;
 
     fn shown(&self) -> Self::View {
-        let Self { gates, undefined, defined_by, trusted, warnings } = self;
+        let Self { gates, undefined, declared_none, setup, quarantine, defined_by, trusted, warnings } = self;
         mosaic_api::GatePlan {
             gates: gates.shown(),
             undefined: undefined.shown(),
+            declared_none: declared_none.shown(),
+            setup: setup.shown(),
+            quarantine: quarantine.shown(),
             defined_by: defined_by.clone(),
             trusted: *trusted,
             warnings: warnings.clone(),
         }
+    }
+}
+
+impl Shown for SetupDefinition {
+    type View = mosaic_api::SetupDefinition;
+
+    fn shown(&self) -> Self::View {
+        let Self { run, timeout_ms, inputs, outputs } = self.clone();
+        mosaic_api::SetupDefinition { run, timeout_ms, inputs, outputs }
+    }
+}
+
+impl Shown for Quarantined {
+    type View = mosaic_api::Quarantined;
+
+    fn shown(&self) -> Self::View {
+        let Self { test, owner, reason, expires } = self.clone();
+        mosaic_api::Quarantined { test, owner, reason, expires }
+    }
+}
+
+impl Shown for TestCounts {
+    type View = mosaic_api::TestCounts;
+
+    fn shown(&self) -> Self::View {
+        let Self { passed, failed, skipped, flaky } = *self;
+        mosaic_api::TestCounts { passed, failed, skipped, flaky }
+    }
+}
+
+impl Shown for LineCoverage {
+    type View = mosaic_api::LineCoverage;
+
+    fn shown(&self) -> Self::View {
+        let Self { percent, base, changed } = *self;
+        mosaic_api::LineCoverage { percent, base, changed }
     }
 }
 
@@ -91,7 +133,8 @@ impl Shown for GateResult {
     type View = mosaic_api::GateResult;
 
     fn shown(&self) -> Self::View {
-        let Self { name, outcome, command, exit_code, duration_ms, summary, findings, log } = self;
+        let Self { name, outcome, command, exit_code, duration_ms, summary, findings, log, .. } = self;
+        let Self { tests, coverage, cached, .. } = self;
         mosaic_api::GateResult {
             name: name.to_string(),
             outcome: outcome.shown(),
@@ -101,6 +144,9 @@ impl Shown for GateResult {
             summary: summary.clone(),
             findings: findings.shown(),
             log: log.clone(),
+            tests: tests.shown(),
+            coverage: coverage.shown(),
+            cached: *cached,
         }
     }
 }
@@ -109,11 +155,13 @@ impl Shown for GateReport {
     type View = mosaic_api::GateReport;
 
     fn shown(&self) -> Self::View {
-        let Self { commit, results, verdict } = self;
+        let Self { commit, results, verdict, isolation, warnings } = self;
         mosaic_api::GateReport {
             commit: commit.to_string(),
             results: results.shown(),
             verdict: verdict.shown(),
+            isolation: isolation.shown(),
+            warnings: warnings.clone(),
         }
     }
 }

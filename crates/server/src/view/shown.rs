@@ -27,6 +27,14 @@ impl<T: Shown> Shown for Option<T> {
     }
 }
 
+impl<T: Shown> Shown for Box<T> {
+    type View = T::View;
+
+    fn shown(&self) -> Self::View {
+        T::shown(self)
+    }
+}
+
 impl Shown for Timestamp {
     type View = String;
 

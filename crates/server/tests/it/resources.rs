@@ -192,14 +192,9 @@ async fn a_blocked_secret_leaves_through_no_other_door() {
     let (lease, mut agent) = world.leased().await;
     (agent.work.base, agent.work.kept) = (Some(commit('a')), Some(commit('b')));
     let result = GateResult {
-        name: "tests".parse().unwrap(),
-        outcome: GateOutcome::Pass,
-        command: None,
         exit_code: Some(0),
-        duration_ms: 1,
-        summary: "ok".to_owned(),
-        findings: Vec::new(),
         log: Some("gate-tests-1".to_owned()),
+        ..GateResult::new("tests".parse().unwrap(), GateOutcome::Pass, "ok")
     };
     agent.work.report = Some(GateReport::new(commit('b'), vec![result], &GatePlan::default()));
     world.write(&lease, agent, State::Working).await;
@@ -228,14 +223,11 @@ async fn gates_show_their_report_and_their_logs() {
     world.get(&format!("{path}/tests/log")).await.is(404, "log_not_found");
     let (lease, mut agent) = world.leased().await;
     let result = GateResult {
-        name: "tests".parse().unwrap(),
-        outcome: GateOutcome::Fail,
         command: Some("cargo test".to_owned()),
         exit_code: Some(101),
         duration_ms: 1500,
-        summary: "2 of 40 failed".to_owned(),
-        findings: Vec::new(),
         log: Some("gate-tests-1".to_owned()),
+        ..GateResult::new("tests".parse().unwrap(), GateOutcome::Fail, "2 of 40 failed")
     };
     agent.work.report = Some(GateReport::new(commit('b'), vec![result], &GatePlan::default()));
     world.write(&lease, agent, State::Gating { head: commit('b') }).await;

@@ -31,14 +31,9 @@ impl Gatekeeper for Part {
             Err(_) => GateOutcome::Fail,
         };
         let result = |gate: &GateDefinition| GateResult {
-            name: gate.name.clone(),
-            outcome,
             command: gate.run.clone(),
             exit_code: request.plan.trusted.then_some(0),
-            duration_ms: 0,
-            summary: "not judged by a fake".to_owned(),
-            findings: Vec::new(),
-            log: None,
+            ..GateResult::new(gate.name.clone(), outcome, "not judged by a fake")
         };
         let results = request.plan.gates.iter().map(result).collect();
         Ok(GateReport::new(request.commit, results, &request.plan))

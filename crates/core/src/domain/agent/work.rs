@@ -51,7 +51,7 @@ pub struct Work {
     pub session: Option<String>,
     /// The gate plan by which it will be judged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub plan: Option<GatePlan>,
+    pub plan: Option<Box<GatePlan>>,
     /// The newest judgement.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<GateReport>,

@@ -30,6 +30,10 @@ struct StoredGate {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     reports: Vec<ReportSpec>,
     timeout_ms: u64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    needs: Vec<Word>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    env: Vec<String>,
 }
 
 impl Serialize for GateDefinition {
@@ -46,7 +50,7 @@ impl<'de> Deserialize<'de> for GateDefinition {
 
 impl From<StoredGate> for GateDefinition {
     fn from(stored: StoredGate) -> Self {
-        let StoredGate { name, run, lcov, junit, min, mut reports, timeout_ms } = stored;
+        let StoredGate { name, run, lcov, junit, min, mut reports, timeout_ms, needs, env } = stored;
         if reports.is_empty() && junit.as_deref() == Some(UNKNOWN_TO_OLDER) {
             // An older build wrote this record and dropped the list that it did not know.
             reports = vec![ReportSpec {
@@ -59,14 +63,15 @@ impl From<StoredGate> for GateDefinition {
             let lcov = lcov.map(|path| ReportSpec { format: word("lcov"), path, min });
             reports = junit.into_iter().chain(lcov).collect();
         }
-        Self { name, run, reports, timeout_ms }
+        Self { name, run, reports, timeout_ms, needs, env }
     }
 }
 
 impl From<GateDefinition> for StoredGate {
     fn from(gate: GateDefinition) -> Self {
-        let GateDefinition { name, run, reports, timeout_ms } = gate;
-        let stored = Self { name, run, lcov: None, junit: None, min: None, reports: Vec::new(), timeout_ms };
+        let GateDefinition { name, run, reports, timeout_ms, needs, env } = gate;
+        let (lcov, junit, min) = (None, None, None);
+        let stored = Self { name, run, lcov, junit, min, reports: Vec::new(), timeout_ms, needs, env };
         let formats: Vec<_> = reports.iter().map(|report| (report.format.as_str(), report.min)).collect();
         match formats.as_slice() {
             [] => stored,

@@ -71,7 +71,7 @@ impl Decision {
             // Recorded once: what others push to the branch afterwards is not ours to overwrite.
             work.remote_tip = remote_tip;
         }
-        (work.base, work.plan) = (Some(base), Some(plan));
+        (work.base, work.plan) = (Some(base), Some(Box::new(plan)));
         self.warn_all(warnings);
         Some(State::Confining { turn })
     }
