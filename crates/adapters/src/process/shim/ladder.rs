@@ -13,7 +13,7 @@ use super::super::cgroup::Cgroup;
 use super::super::containment::Containment;
 use super::super::fence::Fence;
 use super::super::linux::{self, Seen};
-use super::super::precedence::First;
+use super::super::precedence::{self, First};
 use super::super::rung::Rung;
 use super::super::v1_freezer;
 use super::namespace;
@@ -149,6 +149,8 @@ impl Ladder {
     fn hurry(&mut self) {
         if self.first.is_none() {
             self.first = First::now();
+            // The kernel ends a namespace once its init has had the processor.
+            self.namespace.map(namespace::helpers_of).into_iter().flatten().for_each(precedence::put_first);
         }
     }
 
@@ -381,11 +383,17 @@ impl Ladder {
     }
 }
 
-/// Kills the parent of a namespace's init, a child of ours that was not reaped; false when it is not there. Nothing is
-/// looked up before: a fork bomb inside would make that take long.
+/// Kills a namespace's init and its parent, a child of ours that was not reaped; false when that one is not there. No
+/// list of all is made before: a fork bomb inside would make that take long.
 fn kill_namespace(main: i32) -> bool {
-    rustix::process::Pid::from_raw(main)
-        .is_some_and(|main| rustix::process::kill_process(main, Signal::KILL).is_ok())
+    // The init would die with its parent too, but among thousands the parent may be long in coming to its own end.
+    let mut killed = false;
+    for helper in namespace::helpers_of(main) {
+        let pid = rustix::process::Pid::from_raw(helper);
+        let sent = pid.is_some_and(|pid| rustix::process::kill_process(pid, Signal::KILL).is_ok());
+        killed |= sent && helper == main;
+    }
+    killed
 }
 
 /// Rests for a moment.

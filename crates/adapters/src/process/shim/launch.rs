@@ -88,7 +88,8 @@ fn start_inside(spec: &SpecFile, dir: &JobDir) -> Started {
     let confined = maker.and_then(|maker| namespace::command(maker, &spec.job, dir, tasks).ok());
     let namespace = confined.is_some();
     let command = prepare(confined.unwrap_or_else(|| plain(&spec.job)), &spec.job, dir);
-    let child = priority::spawn(command, spec.open_files);
+    let spawn = if namespace { priority::spawn_helper } else { priority::spawn };
+    let child = spawn(command, spec.open_files);
     // Killing what this process is in would kill this process too, and closing it would bind it: do without.
     let fence = fence.filter(|fence| fence.leave().is_ok());
     let cgroup = cgroup.filter(|inside| inside.leave(home.as_deref()).is_ok());

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::super::containment::NamespaceMaker;
 use super::super::layout::{JobDir, LAYOUT, Versioned};
 use super::super::linux;
+use super::priority;
 
 /// The word after `shim` that makes this program the init of a namespace.
 pub(super) const INIT: &str = "--init";
@@ -113,7 +114,8 @@ pub(super) fn init_main(mut args: impl Iterator<Item = OsString>) -> ExitCode {
     // handler for, so a SIGTERM would be lost on most programs, and orphans would become zombies that it
     // never waits for.
     let mut command = Command::new(&program);
-    let file = match command.args(args).process_group(0).spawn() {
+    command.args(args).process_group(0);
+    let file = match priority::spawn_nicer(command) {
         Ok(child) => bury(i32::try_from(child.id()).unwrap_or(0)),
         Err(e) => {
             let why = format!("cannot start {}: {e}", Path::new(&program).display());

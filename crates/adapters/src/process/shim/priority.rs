@@ -13,23 +13,33 @@ const OOM: &str = "/proc/self/oom_score_adj";
 
 /// Starts a program that is nicer than this process, is ended before it when memory runs out, and has the soft limit of
 /// open files that the server itself was started with. What cannot be set is left as it is.
-pub(super) fn spawn(mut command: Command, open_files: Option<u64>) -> io::Result<Child> {
+pub(super) fn spawn(command: Command, open_files: Option<u64>) -> io::Result<Child> {
     // The score and the soft limit are inherited at the fork. They are changed here for that moment and
     // changed back, because code between fork and exec would have to be unsafe.
-    let oom = Raised::by(limits::AGENT_OOM);
-    let files = open_files.and_then(SoftFiles::lower);
+    let _changed = (Raised::by(limits::AGENT_OOM), open_files.and_then(SoftFiles::lower));
+    spawn_nicer(command)
+}
+
+/// Starts a helper that starts the program itself, with [`spawn_nicer`]: it has the program's limits, but not its nice value. The
+/// init of a namespace must come to its own end before the kernel ends the others in there, and as one of five thousand equals
+/// that never sleep it took seven seconds.
+pub(super) fn spawn_helper(mut command: Command, open_files: Option<u64>) -> io::Result<Child> {
+    let _changed = (Raised::by(limits::AGENT_OOM), open_files.and_then(SoftFiles::lower));
+    command.spawn()
+}
+
+/// Starts a program that is nicer than this process.
+pub(super) fn spawn_nicer(mut command: Command) -> io::Result<Child> {
     // A thread has a nice value of its own on Linux, and what it starts inherits that one. So this process need not
     // become nicer first, from where it could not come back.
-    let child = thread::scope(|scope| {
+    thread::scope(|scope| {
         let start = scope.spawn(|| {
             let own = getpriority_process(None).unwrap_or(0);
             let _ = setpriority_process(None, (own + limits::AGENT_NICE).min(NICEST));
             command.spawn()
         });
         start.join().unwrap_or_else(|_| Err(io::Error::other("the thread that starts it broke")))
-    });
-    drop((oom, files));
-    child
+    })
 }
 
 /// A higher score for being ended when memory runs out, until it is dropped.
