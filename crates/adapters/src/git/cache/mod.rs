@@ -14,6 +14,7 @@ pub(super) mod grep;
 pub(super) mod harvest_report;
 pub(super) mod kept_refs;
 pub(super) mod last_fetch;
+mod local_push;
 pub(super) mod new_entries;
 pub(super) mod old_objects;
 pub(super) mod operator_attributes;

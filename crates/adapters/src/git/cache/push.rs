@@ -9,6 +9,7 @@ use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::Pushed;
 
 use super::fetch::Tags;
+use super::local_push;
 use crate::git::command::Input;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, messages};
@@ -38,8 +39,11 @@ impl GitRepositories {
         let dir = self.layout.bare_repository(url);
         // With the repository's own refs git would read those of every agent that ever ran for each push.
         let view = self.view(&dir).map_err(|e| errors::io("pushing the branch", &e))?;
-        let call = self.git.network_held(&dir, url, hold)?.through(view.places()).args([
-            "push",
+        let receiving =
+            url.local_path().and_then(|remote| local_push::receiving_command(&dir, remote, &name));
+        let receiving = receiving.map(|command| format!("--receive-pack={command}"));
+        let call = self.git.network_held(&dir, url, hold)?.through(view.places()).args(["push"]);
+        let call = call.args(receiving.iter()).args([
             "--porcelain",
             "--no-verify",
             "--no-follow-tags",

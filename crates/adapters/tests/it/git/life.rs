@@ -214,6 +214,26 @@ async fn a_hook_that_declines_is_a_refusal_in_its_words() {
 }
 
 #[tokio::test]
+async fn a_local_repository_that_hides_refs_refuses_a_push_to_them() {
+    let world = World::new();
+    let remote = world.fixture.remote();
+    let request = world.agent().await;
+    world.write(&request, "a.txt", "a\n");
+    let head = world.keep_commits(&request).await;
+    let settings = remote.join("config");
+    let before = fs::read_to_string(&settings).unwrap();
+    fs::write(&settings, format!("{before}[receive]\n\thideRefs = refs/heads/mosaic\n")).unwrap();
+    let push = || async {
+        world.git.push(&world.url, &head, &request.branch, None, &Hold::forever()).await.unwrap()
+    };
+    let refused = push().await;
+    assert!(matches!(&refused, Pushed::Refused(words) if words.contains("hidden")), "{refused:?}");
+    fs::write(&settings, before).unwrap();
+    assert_eq!(push().await, Pushed::Done);
+    assert_eq!(world.fixture.tip(request.branch.as_str()).as_deref(), Some(head.as_str()));
+}
+
+#[tokio::test]
 async fn a_head_elsewhere_counts_when_it_descends_and_is_kept_when_not() {
     let world = World::new();
     let request = world.agent().await;
