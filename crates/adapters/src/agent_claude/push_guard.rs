@@ -187,9 +187,15 @@ impl<'a> Splitter<'a> {
 
     fn double_quoted(&mut self) {
         self.word.get_or_insert_default();
+        self.expanded(Some('"'));
+    }
+
+    /// Takes text in which only substitutions and escapes count, up to its end. In the body of a heredoc a quote is a
+    /// character like any other.
+    fn expanded(&mut self, end: Option<char>) {
         while let Some(c) = self.rest.next() {
             match c {
-                '"' => return,
+                c if Some(c) == end => return,
                 '\\' => {
                     if let Some(escaped) = self.rest.next().filter(|c| *c != '\n') {
                         self.push(escaped);
@@ -232,12 +238,17 @@ impl<'a> Splitter<'a> {
         }
         self.rest.next_if_eq(&'-');
         while self.rest.next_if(|c| *c == ' ' || *c == '\t').is_some() {}
-        let mut delimiter = String::new();
+        let (mut delimiter, mut quoted) = (String::new(), false);
         while let Some(c) = self.rest.next_if(|c| !c.is_whitespace() && !";&|<>()".contains(*c)) {
-            delimiter.push(c);
+            quoted |= matches!(c, '\'' | '"' | '\\');
+            match c {
+                // Between quotes the delimiter may have blanks.
+                '\'' | '"' => delimiter.extend(self.rest.by_ref().take_while(|inside| *inside != c)),
+                '\\' => delimiter.extend(self.rest.next()),
+                c => delimiter.push(c),
+            }
         }
-        let quoted = delimiter.contains(['\'', '"', '\\']);
-        self.heredocs.push((delimiter.replace(['\'', '"', '\\'], ""), quoted));
+        self.heredocs.push((delimiter, quoted));
     }
 
     /// Skips the bodies that begin after this line break. Substitutions in an unquoted body do run.
@@ -260,9 +271,9 @@ impl<'a> Splitter<'a> {
                 }
             }
             if !quoted {
-                let mut quoted_text = Splitter::new(&body);
-                quoted_text.double_quoted();
-                self.parsed.nested.append(&mut quoted_text.parsed.nested);
+                let mut text = Splitter::new(&body);
+                text.expanded(None);
+                self.parsed.nested.append(&mut text.parsed.nested);
             }
         }
     }
@@ -311,6 +322,11 @@ mod tests {
             "echo 'git push' | sh",
             "bash <<EOF\ngit push\nEOF",
             "cat <<EOF\n$(git push)\nEOF",
+            "cat <<EOF\nshe said \"now\" $(git push)\nEOF",
+            "cat <<EOF\na lone \" and `git push`\nEOF",
+            "cat <<'A B'\ntext\nA B\ngit push",
+            "cat <<\"E F\"\nit's\nE F\ngit push",
+            "cat <<A\\ B\ntext\nA B\ngit push",
             "git -c alias.p=push p",
             "git submodule foreach 'git push'",
             "git submodule foreach git push",
@@ -341,6 +357,8 @@ mod tests {
             "ls # then git push",
             "cat > doc.md <<'EOF'\nRun git push and `git push`.\nEOF\ngit add doc.md",
             "cat > doc.md <<EOF\nRun git push.\nEOF",
+            "cat > doc.md <<EOF\nRun \"git push\" and \\$(git push).\nEOF",
+            "cat > doc.md <<'THE END'\nRun `git push` and $(git push).\nTHE END",
             "git checkout push",
             "git branch push-notifications",
             "npm run push",
