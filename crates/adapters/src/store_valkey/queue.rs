@@ -174,7 +174,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Returns why dispatch is paused. Whether it is says the queue's own switch, which others may turn.
+    /// Returns why dispatch is paused. Whether it is says the queue's own switch, which others may turn; a reason of ours is
+    /// forgotten when the look at external changes finds that they turned it off.
     pub(super) async fn pause(&self) -> Result<Option<Pause>, StoreError> {
         let mut pipe = redis::pipe();
         pipe.cmd("HEXISTS").arg(self.key(Key::Meta)).arg("paused");

@@ -24,6 +24,22 @@ local function is_strange(e)
   return ENDS[e.event] and classify_external(e.jobId) ~= nil
 end
 
+-- Tells whether an event stands behind another one in the stream.
+local function is_later(one, other)
+  local ms, n = match(one, '^(%d+)-(%d+)$')
+  local other_ms, other_n = match(other, '^(%d+)-(%d+)$')
+  ms, n, other_ms, other_n = tonumber(ms), tonumber(n), tonumber(other_ms), tonumber(other_n)
+  return ms > other_ms or (ms == other_ms and n > other_n)
+end
+
+-- Forgets why dispatch is paused once another client has resumed it: the next pause is one of its own, without that reason.
+local function forget_reason(resumed)
+  local paused_at = call('HGET', O .. 'others:seen', 'pause')
+  if paused_at and is_later(resumed, paused_at) then
+    call('DEL', O .. 'pause')
+  end
+end
+
 local function follow_events()
   -- The first look of a store begins at the oldest event that is left: jobs may have been added before any node came.
   local seen = call('HGET', O .. 'others:seen', 'event')
@@ -35,6 +51,8 @@ local function follow_events()
     end
     if e.jobId and is_strange(e) then
       suspect(e.jobId)
+    elseif e.event == 'resumed' then
+      forget_reason(entry[1])
     end
   end
   if #list > 0 then

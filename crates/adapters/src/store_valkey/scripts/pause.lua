@@ -8,7 +8,8 @@ if record ~= '' then
   call('HSET', K .. 'meta', 'paused', '1')
   call('SET', O .. 'pause', record)
   call('DEL', K .. 'marker')
-  event('paused')
+  -- Where it stands among the events tells what another client resumes later from what was resumed before.
+  call('HSET', O .. 'others:seen', 'pause', event('paused'))
 else
   call('HDEL', K .. 'meta', 'paused')
   call('DEL', O .. 'pause')

@@ -3,14 +3,13 @@ local meta = call('HMGET', K .. 'meta', 'paused', 'concurrency', 'opts.maxLenEve
 local paused, most_active, most_events = meta[1], tonumber(meta[2] or 0) or 0, meta[3] or '10000'
 local is_trimmed = false
 
--- Tells of something; one event trims the stream for all of the script.
+-- Tells of something; one event trims the stream for all of the script. Returns the event's place in the stream.
 local function event(...)
   if is_trimmed then
-    call('XADD', K .. 'events', '*', 'event', ...)
-  else
-    is_trimmed = true
-    call('XADD', K .. 'events', 'MAXLEN', '~', most_events, '*', 'event', ...)
+    return call('XADD', K .. 'events', '*', 'event', ...)
   end
+  is_trimmed = true
+  return call('XADD', K .. 'events', 'MAXLEN', '~', most_events, '*', 'event', ...)
 end
 
 local function is_full()

@@ -232,6 +232,36 @@ async fn pausing_is_the_queues_own_switch() {
 }
 
 #[tokio::test]
+async fn the_reason_of_a_pause_is_gone_once_another_client_resumed_it() {
+    let Some(world) = World::new(&[]).await else { return };
+    let store = world.store().await;
+    // As BullMQ writes it, whoever calls for it.
+    let turn = async |on: bool| {
+        let (switch, event) =
+            if on { ("HSET ~meta paused 1", "paused") } else { ("HDEL ~meta paused", "resumed") };
+        world.ask::<()>(switch).await;
+        world.ask::<String>(&format!("XADD ~events * event {event}")).await;
+    };
+    let by = async |name: &str| {
+        let (by, reason) = (name.to_owned(), Some("maintenance".to_owned()));
+        let pause = Pause { by, reason, at: at(1) };
+        store.set_pause(Some(pause), fact("queue.paused", &agent("x", T0), at(1))).await.unwrap();
+    };
+    by("alice").await;
+    turn(false).await;
+    turn(true).await;
+    store.external_changes(10).await.unwrap();
+    let seen = store.pause().await.unwrap().unwrap();
+    assert_eq!((seen.by.as_str(), seen.reason), ("another client of the queue", None));
+    // What another client resumed before says nothing of a later pause.
+    turn(false).await;
+    by("bob").await;
+    store.external_changes(10).await.unwrap();
+    let seen = store.pause().await.unwrap().unwrap();
+    assert_eq!((seen.by.as_str(), seen.reason.as_deref()), ("bob", Some("maintenance")));
+}
+
+#[tokio::test]
 async fn every_fact_is_published_in_its_envelope() {
     let Some(world) = World::new(&[]).await else { return };
     let store = world.store().await;
