@@ -49,8 +49,8 @@ pub struct GitRepositories {
     pub(super) tag_looks: Mutex<HashMap<PathBuf, Instant>>,
     /// When a remote was last seen to have no branch in the way of a prefix.
     pub(super) free_prefixes: Mutex<HashMap<(PathBuf, String), Instant>>,
-    /// Held while a ref is written into a file of a bare repository, or such files are packed.
-    pub(super) ref_files: Mutex<()>,
+    /// Held while a ref is written into a file of a bare repository, or such files are packed; by its directory.
+    pub(super) ref_files: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     /// Set once the processes and locks that earlier servers left were looked after.
     pub(super) looked_after: tokio::sync::OnceCell<()>,
     /// Which base a received head is known to descend from.
@@ -115,6 +115,12 @@ impl GitRepositories {
     pub(super) fn repository_lock(&self, bare: &Path) -> RepositoryLock {
         let mut locks = self.locks.lock();
         Arc::clone(locks.entry(bare.to_owned()).or_default())
+    }
+
+    /// Returns the lock of the ref files of a bare repository. Another one than [`GitRepositories::repository_lock`], which
+    /// whoever fetches holds while it writes the ref.
+    pub(super) fn ref_lock(&self, bare: &Path) -> Arc<tokio::sync::Mutex<()>> {
+        Arc::clone(self.ref_files.lock().entry(bare.to_owned()).or_default())
     }
 
     pub(super) fn remember_descent(&self, head: &CommitId, base: &CommitId) {

@@ -113,7 +113,7 @@ impl GitRepositories {
         })?;
         // Only now, when all objects are there, the ref moves: a fetch that was killed leaves the old base, which is whole.
         clear_the_way(dir, &name);
-        self.write_ref(dir, &name, &tip).map_err(|e| errors::io("keeping the base branch", &e))?;
+        self.write_ref(dir, &name, &tip).await.map_err(|e| errors::io("keeping the base branch", &e))?;
         last.insert(branch.to_string(), LastFetch { began, tip: tip.clone() });
         Ok(tip)
     }

@@ -1,6 +1,6 @@
 //! Packing the refs of agents. Each agent leaves a few, and a file with its directories for each costs inodes and makes
 //! every listing slow; in `packed-refs` they are lines. Written by hand under git's own lock: refs of ours are written by
-//! this process only, so one lock here keeps a ref that is rewritten meanwhile from being lost.
+//! this process only, so one lock here for each bare repository keeps a ref that is rewritten meanwhile from being lost.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,13 +28,14 @@ struct Loose {
 
 impl GitRepositories {
     /// Writes a ref into a bare repository; see [`ref_files::write_ref`].
-    pub(crate) fn write_ref(&self, dir: &Path, name: &str, commit: &CommitId) -> io::Result<()> {
-        let _alone = self.ref_files.lock();
+    pub(crate) async fn write_ref(&self, dir: &Path, name: &str, commit: &CommitId) -> io::Result<()> {
+        let lock = self.ref_lock(dir);
+        let _alone = lock.lock().await;
         ref_files::write_ref(dir, name, commit)
     }
 
     /// Packs the refs of agents that were written longer ago than `age`, when there are many; returns how many.
-    pub(crate) fn pack_refs(&self, dir: &Path, least: usize, age: Duration) -> io::Result<usize> {
+    pub(crate) async fn pack_refs(&self, dir: &Path, least: usize, age: Duration) -> io::Result<usize> {
         if PLACES.iter().map(|place| entries(&dir.join(place))).sum::<usize>() < least {
             return Ok(0);
         }
@@ -45,7 +46,8 @@ impl GitRepositories {
         if loose.len() < least {
             return Ok(0);
         }
-        let _alone = self.ref_files.lock();
+        let files = self.ref_lock(dir);
+        let _alone = files.lock().await;
         let lock = dir.join("packed-refs.lock");
         // The lock of git itself, under its name: a git of ours that deletes packed refs at the same time waits or fails, and
         // loses nothing.

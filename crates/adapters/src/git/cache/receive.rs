@@ -135,9 +135,9 @@ impl GitRepositories {
         let dir = self.layout.bare_repository(&request.repository);
         self.take_pack(&dir, &bundle, &request.base).await?;
         let refs = format!("refs/agents/{}", request.agent);
-        let keep = |name: &str, commit: &CommitId| {
-            self.write_ref(&dir, &format!("{refs}/{name}"), commit)
-                .map_err(|e| errors::io("keeping the agent's work", &e))
+        let keep = async |name: &str, commit: &CommitId| {
+            let written = self.write_ref(&dir, &format!("{refs}/{name}"), commit).await;
+            written.map_err(|e| errors::io("keeping the agent's work", &e))
         };
         if let Some(head) = &bundle.head {
             let seen = self.history(&dir, &request.base, &[head]).await?;
@@ -146,7 +146,7 @@ impl GitRepositories {
             }
             if seen.descends {
                 // The ref stands before anything else happens with the commit: from here on no repack removes its objects.
-                keep("head", head)?;
+                keep("head", head).await?;
                 if seen.same_tree {
                     return Ok(Kept::Nothing);
                 }
@@ -171,7 +171,7 @@ impl GitRepositories {
         let mut kept = Vec::new();
         for (name, tip) in &tips {
             // Names such as `a` and `a/b` together can only come from a forged header; the second is left out.
-            if keep(&format!("branches/{name}"), tip).is_ok() {
+            if keep(&format!("branches/{name}"), tip).await.is_ok() {
                 kept.push(name.clone());
             }
         }
@@ -225,6 +225,7 @@ impl GitRepositories {
             return Err(Failure::new(FailureKind::Diverged, why));
         }
         self.write_ref(&dir, &ref_names::live(request.agent), &head)
+            .await
             .map_err(|e| errors::io("keeping a snapshot of the agent's tree", &e))?;
         Ok((!seen.same_tree).then_some(head))
     }
@@ -280,7 +281,9 @@ impl GitRepositories {
         // Before the ref is overwritten: a salvage after a restart may hold less than the one before it.
         self.keep_former(request, &commit).await?;
         let reference = ref_names::salvage(request.agent);
-        self.write_ref(&dir, &reference, &commit).map_err(|e| errors::io("keeping the agent's tree", &e))?;
+        self.write_ref(&dir, &reference, &commit)
+            .await
+            .map_err(|e| errors::io("keeping the agent's tree", &e))?;
         Ok(Some(Salvaged { reference, commit }))
     }
 }

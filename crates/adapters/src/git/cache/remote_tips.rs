@@ -38,7 +38,9 @@ impl GitRepositories {
             }
         }
         let reference = format!("{}/{}", ref_names::replaced_tips(agent), tip);
-        self.write_ref(&dir, &reference, tip).map_err(|e| errors::io("keeping the agent's branch", &e))?;
+        self.write_ref(&dir, &reference, tip)
+            .await
+            .map_err(|e| errors::io("keeping the agent's branch", &e))?;
         Ok(KeptRef { reference, commit: tip.clone() })
     }
 

@@ -26,7 +26,7 @@ impl GitRepositories {
         // Refs may be packed at any time; only objects are shared with trees.
         for cache in self.caches().map_err(failed)? {
             let (least, age) = pack_refs::USUAL;
-            match self.pack_refs(&self.cache_dir(&cache), least, age) {
+            match self.pack_refs(&self.cache_dir(&cache), least, age).await {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(cache = %cache.0, count, "refs of agents were packed"),
                 Err(e) => {

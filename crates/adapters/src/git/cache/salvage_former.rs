@@ -23,7 +23,9 @@ impl GitRepositories {
             return Ok(());
         }
         let name = format!("{}/{}", ref_names::former_salvages(request.agent), former.short());
-        self.write_ref(&dir, &name, &former).map_err(|e| errors::io("keeping the agent's former tree", &e))
+        self.write_ref(&dir, &name, &former)
+            .await
+            .map_err(|e| errors::io("keeping the agent's former tree", &e))
     }
 
     /// Tells whether two salvages hold the same tree, index, commits and description; only their time differs.

@@ -276,7 +276,7 @@ impl GitRepositories {
             let view = self.view(&dir).map_err(|e| errors::io("fetching a submodule", &e))?;
             let done = self.fetch_refspec(url, &dir, &view, pin.as_str(), Tags::None).await?;
             if done.status.success() {
-                return self.keep_pin(&dir, &name, pin);
+                return self.keep_pin(&dir, &name, pin).await;
             }
         }
         // Some servers hand out tips only; and what the base does not pin must stand on one.
@@ -284,11 +284,11 @@ impl GitRepositories {
             let why = format!("no branch or tag of {} has its commit {pin}", errors::plain(url.as_str()));
             return Err(Failure::new(FailureKind::MissingRepository, why));
         }
-        self.keep_pin(&dir, &name, pin)
+        self.keep_pin(&dir, &name, pin).await
     }
 
-    pub(crate) fn keep_pin(&self, dir: &Path, name: &str, pin: &CommitId) -> Result<(), Failure> {
-        self.write_ref(dir, name, pin).map_err(|e| errors::io("keeping a submodule's commit", &e))
+    pub(crate) async fn keep_pin(&self, dir: &Path, name: &str, pin: &CommitId) -> Result<(), Failure> {
+        self.write_ref(dir, name, pin).await.map_err(|e| errors::io("keeping a submodule's commit", &e))
     }
 
     /// Tells whether a branch or tag of a remote has a commit. Asks the remote.

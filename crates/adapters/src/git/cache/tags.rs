@@ -53,6 +53,10 @@ impl GitRepositories {
         if places(dir).1 < LOOSE_TAGS {
             return Ok(());
         }
+        // git packs again what is packed already and deletes the files of that. A ref of an agent that is written meanwhile
+        // would be deleted with them: it is written without git's own lock of the ref.
+        let lock = self.ref_lock(dir);
+        let _alone = lock.lock().await;
         let call = self.git.local(dir).args(["pack-refs"]);
         let done = call.run(Input::Nothing, 0).await?;
         if !done.status.success() {
@@ -140,6 +144,52 @@ fn in_order(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::git::GitOptions;
+    use crate::git::bare_repository::ensure;
+
+    /// Makes a bare repository with many tags in files of their own.
+    fn with_tags(dir: &Path) -> std::path::PathBuf {
+        let bare = dir.to_owned();
+        ensure(&bare, false).unwrap();
+        let git = |args: &[&str]| {
+            let mut command = std::process::Command::new("git");
+            command.args(["-c", "user.name=a", "-c", "user.email=a@example.invalid"]).args(args);
+            let out = command.current_dir(&bare).output().unwrap();
+            assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+            String::from_utf8(out.stdout).unwrap().trim().to_owned()
+        };
+        let tree = git(&["hash-object", "-w", "-t", "tree", "/dev/null"]);
+        let commit = git(&["commit-tree", &tree, "-m", "x"]);
+        std::fs::create_dir_all(bare.join("refs/tags")).unwrap();
+        for n in 0..LOOSE_TAGS {
+            std::fs::write(bare.join(format!("refs/tags/v{n}")), format!("{commit}\n")).unwrap();
+        }
+        bare
+    }
+
+    #[tokio::test]
+    async fn tags_are_not_packed_while_a_ref_of_the_repository_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let git = GitRepositories::new(GitOptions::new(dir.path().join("data"), "/no/program")).unwrap();
+        let (one, other) = (with_tags(&dir.path().join("one.git")), with_tags(&dir.path().join("other.git")));
+        let lock = git.ref_lock(&one);
+        let written = lock.lock().await;
+        let mut packing = Box::pin(git.pack_tags(&one));
+        // The other repository's are packed three times over, while this one's wait.
+        for _ in 0..3 {
+            tokio::select! {
+                biased;
+                _ = &mut packing => panic!("packed while a ref was being written"),
+                packed = git.pack_tags(&other) => packed.unwrap(),
+            }
+            assert_eq!(places(&other).1, 0);
+            with_tags(&other);
+        }
+        assert_eq!(places(&one).1, LOOSE_TAGS);
+        drop(written);
+        packing.await.unwrap();
+        assert_eq!(places(&one).1, 0, "all stand in one file");
+    }
 
     #[test]
     fn a_tag_in_a_directory_of_tags_is_seen() {
