@@ -2,7 +2,7 @@
 //! line for the host that is asked and lives as long as the call: never by argument, URL or environment.
 
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,15 +75,15 @@ impl Credentials {
         Ok(Some(guard))
     }
 
-    /// Makes the passwords of the file known, before the first call needs one. A file that cannot be read is told by that call.
-    pub fn learn_file(&self) {
-        if let Some(text) = self
-            .file
-            .as_ref()
-            .and_then(|file| bounded_file::read_linked_text(file, limits::TRUST_FILE_BYTES).ok())
-        {
-            self.learn(&text);
+    /// Makes the passwords of the file known, before the first call needs one.
+    ///
+    /// # Errors
+    /// When the file cannot be read, which that call would tell too.
+    pub fn learn_file(&self) -> io::Result<()> {
+        if let Some(file) = &self.file {
+            self.learn(&bounded_file::read_linked_text(file, limits::TRUST_FILE_BYTES)?);
         }
+        Ok(())
     }
 
     fn learn(&self, text: &str) {

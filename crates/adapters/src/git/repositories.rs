@@ -11,6 +11,7 @@ use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::ports::repositories::NotAllowed;
 use parking_lot::Mutex;
 
+use super::cache::blocked_branch::{PrefixLook, PrefixOf};
 use super::cache::commit_cache::CommitCache;
 use super::cache::last_fetch::RepositoryLock;
 use super::layout::Layout;
@@ -48,7 +49,7 @@ pub struct GitRepositories {
     /// When tags of a remote were last looked for, by its bare repository.
     pub(super) tag_looks: Mutex<HashMap<PathBuf, Instant>>,
     /// When a remote was last seen to have no branch in the way of a prefix.
-    pub(super) free_prefixes: Mutex<HashMap<(PathBuf, String), Instant>>,
+    pub(super) free_prefixes: Mutex<HashMap<PrefixOf, PrefixLook>>,
     /// Held while a ref is written into a file of a bare repository, or such files are packed; by its directory.
     pub(super) ref_files: Mutex<HashMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     /// Set once the processes and locks that earlier servers left were looked after.

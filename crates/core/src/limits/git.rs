@@ -80,7 +80,10 @@ pub const TAGS: usize = 2_000;
 pub const TAGS_AGE: Duration = Duration::from_secs(300);
 /// Longest such look: an agent's start waits for it.
 pub const TAGS_LOOK: Duration = Duration::from_secs(30);
-/// Time for which a remote that has no branch named like the prefix of agents' branches is not asked again.
+/// Most branches below the prefix of agents' branches with which every agent's start looks for a branch named like the prefix:
+/// so many come along in an answer of 30 kB.
+pub const PREFIX_BRANCHES: usize = 256;
+/// Time for which a remote that has more of them, and no branch named like the prefix, is not asked again.
 pub const PREFIX_AGE: Duration = Duration::from_secs(300);
 /// The part of the disk floor below which work is not bundled: more than what is set aside.
 pub const BUNDLE_PART: u64 = 4;

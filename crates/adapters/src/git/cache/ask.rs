@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 
-use mosaic_core::domain::ids::CommitId;
+use mosaic_core::domain::ids::{BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -16,8 +16,22 @@ use crate::git::command::Input;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, messages};
 
-/// Tips of branches by their full names.
-type Tips = BTreeMap<String, CommitId>;
+/// Answer of a remote about a few branches.
+#[derive(Debug, Default)]
+pub(crate) struct Tips {
+    /// Tips of those that it has, by their full names.
+    pub(crate) by_name: BTreeMap<String, CommitId>,
+    /// Number of refs that it listed: all whose names begin like one that was asked for.
+    pub(crate) listed: usize,
+}
+
+impl Tips {
+    /// Returns the tip of a branch that was asked for, when the remote has it.
+    pub(crate) fn of(&self, branch: &BranchName) -> Option<&CommitId> {
+        self.by_name.get(&format!("refs/heads/{branch}"))
+    }
+}
+
 /// Longest line that git's helper answers with.
 const LINE_BYTES: u64 = 1024;
 /// Beginning of the packet that says how objects are named.
@@ -130,7 +144,7 @@ fn request(names: &[String], format: Option<&str>) -> Vec<u8> {
 
 /// Reads the answer and keeps exactly these names; none when it is no answer.
 async fn tips(out: &mut (impl AsyncBufRead + Unpin), names: &[String]) -> io::Result<Option<Tips>> {
-    let mut tips = Tips::new();
+    let mut tips = Tips::default();
     loop {
         let line = match packet(out).await? {
             Some(Packet::Line(line)) => line,
@@ -142,8 +156,9 @@ async fn tips(out: &mut (impl AsyncBufRead + Unpin), names: &[String]) -> io::Re
         let (Some(Ok(commit)), Some(name)) = (words.next().map(str::parse), words.next()) else {
             return Ok(None);
         };
+        tips.listed += 1;
         if names.iter().any(|wanted| wanted == name) {
-            tips.insert(name.to_owned(), commit);
+            tips.by_name.insert(name.to_owned(), commit);
         }
     }
 }
@@ -174,8 +189,8 @@ mod tests {
         let line = |text: String| format!("{:04x}{text}", text.len() + 4);
         let answer = line(format!("{two} refs/heads/ab\n")) + &line(format!("{one} refs/heads/a\n")) + "0000";
         let read = tips(&mut answer.as_bytes(), &names).await.unwrap().unwrap();
-        assert_eq!(read.len(), 1);
-        assert_eq!(read["refs/heads/a"].as_str(), one);
+        assert_eq!((read.by_name.len(), read.listed), (1, 2));
+        assert_eq!(read.of(&"a".parse().unwrap()).unwrap().as_str(), one);
         for bad in [&answer[..answer.len() - 4], "", "zzzz", "000dERR hello0000"] {
             assert!(tips(&mut bad.as_bytes(), &names).await.unwrap().is_none(), "{bad}");
         }

@@ -1,14 +1,15 @@
 //! Branches of the remote that stand where an agent's branch needs a directory: git keeps `a` and `a/b` as a file and a
 //! directory, so the remote would refuse the push. It is found out before the agent costs anything.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use mosaic_core::domain::ids::{BranchName, CommitId};
+use mosaic_core::domain::ids::BranchName;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 
+use super::ask::Tips;
 use crate::git::repositories::{GitRepositories, REMEMBERED};
 
 /// Names above an agent's branch that no branch of its remote may have.
@@ -30,6 +31,16 @@ impl Above {
         Self { prefix: all, task }
     }
 
+    /// Returns the highest of these names that the remote has, as far as it was asked.
+    pub(crate) fn taken_in(&self, answer: &Tips) -> Option<&BranchName> {
+        self.prefix.iter().chain(&self.task).find(|name| answer.of(name).is_some())
+    }
+
+    /// Returns the place at which looks at the prefix are remembered; none for a branch without one.
+    fn key(&self, dir: &Path) -> Option<PrefixOf> {
+        Some((dir.to_owned(), self.prefix.last()?.to_string()))
+    }
+
     /// Returns the name that a branch takes, when it is one of these.
     pub(crate) fn taken_by(&self, branch: &BranchName) -> Option<&BranchName> {
         self.prefix.iter().chain(&self.task).find(|name| *name == branch)
@@ -49,9 +60,38 @@ pub(crate) fn blocked(own: &BranchName, above: &Above, by: &BranchName) -> Failu
     Failure::new(FailureKind::BadInput, why)
 }
 
+/// Newest look at a remote that had no branch in the way of a prefix.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PrefixLook {
+    at: Instant,
+    /// Branches that the remote listed, as all below the prefix come along in the answer.
+    listed: usize,
+}
+
+/// A bare repository, and the lowest part of a prefix.
+pub(crate) type PrefixOf = (PathBuf, String);
+
 impl GitRepositories {
+    /// Returns the names of the prefix when they can be asked for along with others: the remote listed few branches below
+    /// them the last time. `None` when that is not known, or they are many.
+    pub(crate) fn asked_along<'a>(&self, dir: &Path, above: &'a Above) -> Option<&'a [BranchName]> {
+        let looked = self.free_prefixes.lock().get(&above.key(dir)?).copied()?;
+        (looked.listed <= limits::PREFIX_BRANCHES).then_some(&above.prefix)
+    }
+
+    /// Notes that no branch was in the way of a prefix just now.
+    pub(crate) fn note_free_prefix(&self, dir: &Path, above: &Above, listed: usize) {
+        let Some(key) = above.key(dir) else { return };
+        let mut free = self.free_prefixes.lock();
+        if free.len() >= REMEMBERED {
+            free.clear();
+        }
+        free.insert(key, PrefixLook { at: Instant::now(), listed });
+    }
+
     /// Refuses an agent's branch when the remote has a branch named like a part of the prefix. All branches of agents come
-    /// along in the answer, so it is asked for now and then only: while one of them exists, no such branch can be made.
+    /// along in the answer, so where they are many it is asked for now and then only: while one of them exists, no such
+    /// branch can be made.
     pub(crate) async fn refuse_blocked(
         &self,
         url: &RepositoryUrl,
@@ -59,22 +99,31 @@ impl GitRepositories {
         own: &BranchName,
         above: &Above,
     ) -> Result<(), Failure> {
-        let Some(last) = above.prefix.last() else { return Ok(()) };
-        let key = (dir.to_owned(), last.to_string());
-        if self.free_prefixes.lock().get(&key).is_some_and(|at| at.elapsed() < limits::PREFIX_AGE) {
+        let Some(key) = above.key(dir) else { return Ok(()) };
+        if self.free_prefixes.lock().get(&key).is_some_and(|look| look.at.elapsed() < limits::PREFIX_AGE) {
             return Ok(());
         }
         let names: Vec<&BranchName> = above.prefix.iter().collect();
-        let tips: Vec<Option<CommitId>> = self.tips(url, &names).await?;
-        if let Some((by, _)) = above.prefix.iter().zip(&tips).find(|(_, tip)| tip.is_some()) {
+        let answer = self.answer(url, &names).await?;
+        if let Some(by) = above.taken_in(&answer) {
             return Err(blocked(own, above, by));
         }
-        let mut free = self.free_prefixes.lock();
-        if free.len() >= REMEMBERED {
-            free.clear();
-        }
-        free.insert(key, Instant::now());
+        self.note_free_prefix(dir, above, answer.listed);
         Ok(())
+    }
+
+    /// Says which branch of the remote leaves no place for an agent's branch that the remote refused: one that was made there
+    /// after the start of the agent. `None` when there is none, or the remote cannot be asked.
+    pub(crate) async fn refused_for(&self, url: &RepositoryUrl, own: &BranchName) -> Option<Failure> {
+        let above = Above::of(own);
+        let names: Vec<&BranchName> = above.prefix.iter().chain(&above.task).collect();
+        let answer = self.answer(url, &names).await.ok()?;
+        let by = above.taken_in(&answer)?;
+        // The next agents are refused before they cost anything.
+        if let Some(key) = above.key(&self.layout.bare_repository(url)) {
+            self.free_prefixes.lock().remove(&key);
+        }
+        Some(blocked(own, &above, by))
     }
 }
 

@@ -9,6 +9,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::repositories::RemoteState;
 
+use super::ask::Tips;
 use super::blocked_branch::{Above, blocked};
 use super::last_fetch::LastFetch;
 use super::view::View;
@@ -30,27 +31,31 @@ impl GitRepositories {
         // Taken before the remote is asked: only a fetch that began later has seen at least what this question saw.
         let asked = Instant::now();
         let above = own.map(Above::of).unwrap_or_default();
-        let names: Vec<&BranchName> = std::iter::once(base).chain(&above.task).chain(own).collect();
-        let mut tips = self.tips(url, &names).await?;
-        let tip = if own.is_some() { tips.pop().flatten() } else { None };
-        let in_the_way = if above.task.is_some() { tips.pop().flatten() } else { None };
-        let Some(seen) = tips.pop().flatten() else {
+        let dir = self.layout.bare_repository(url);
+        let along = self.asked_along(&dir, &above);
+        let names: Vec<&BranchName> =
+            std::iter::once(base).chain(&above.task).chain(along.unwrap_or_default()).chain(own).collect();
+        let answer = self.answer(url, &names).await?;
+        let tip = own.and_then(|own| answer.of(own)).cloned();
+        let Some(seen) = answer.of(base) else {
             let place = errors::plain(url.as_str());
             let why = format!("the branch {base} does not exist in {place}; check context.branch");
             return Err(Failure::new(FailureKind::MissingBranch, why));
         };
-        let dir = self.layout.bare_repository(url);
         // Where the branch itself is, nothing stands in its way.
         if let Some(own) = own.filter(|_| tip.is_none()) {
-            let by = above.task.as_ref().filter(|_| in_the_way.is_some()).or(above.taken_by(base));
+            let by = above.taken_in(&answer).or(above.taken_by(base));
             by.map_or(Ok(()), |by| Err(blocked(own, &above, by)))?;
-            self.refuse_blocked(url, &dir, own, &above).await?;
+            match along {
+                Some(_) => self.note_free_prefix(&dir, &above, answer.listed),
+                None => self.refuse_blocked(url, &dir, own, &above).await?,
+            }
         }
-        bare_repository::ensure(&dir, bare_repository::is_sha256(&seen))
+        bare_repository::ensure(&dir, bare_repository::is_sha256(seen))
             .map_err(|e| errors::io("making the server's bare repository", &e))?;
         let brought = self.bring(url, &dir, base, seen.clone(), asked).await?;
         // A start needs tags, and a trial merge does not.
-        if own.is_some() && brought == seen {
+        if own.is_some() && brought == *seen {
             self.look_for_tags(url, &dir, base).await;
         }
         Ok(RemoteState { base: brought, tip })
@@ -139,16 +144,26 @@ impl GitRepositories {
         call.through(view.places()).run(Input::Nothing, ANSWER_BYTES).await
     }
 
-    /// Asks the remote for the tips of these branches.
+    /// Asks the remote for the tips of these branches, in their order.
     pub(crate) async fn tips(
         &self,
         url: &RepositoryUrl,
         branches: &[&BranchName],
     ) -> Result<Vec<Option<CommitId>>, Failure> {
+        let answer = self.answer(url, branches).await?;
+        Ok(branches.iter().map(|branch| answer.of(branch).cloned()).collect())
+    }
+
+    /// Asks the remote for the tips of these branches.
+    pub(crate) async fn answer(
+        &self,
+        url: &RepositoryUrl,
+        branches: &[&BranchName],
+    ) -> Result<Tips, Failure> {
         self.allow(url)?;
         let names: Vec<String> = branches.iter().map(|b| format!("refs/heads/{b}")).collect();
         if let Some(tips) = self.listed(url, &names).await? {
-            return Ok(names.iter().map(|name| tips.get(name).cloned()).collect());
+            return Ok(tips);
         }
         // In a directory without a repository, so that no setting of one (`url.*.insteadOf`, `remote.*`) can turn the address
         // into another.
@@ -159,10 +174,10 @@ impl GitRepositories {
             return Err(errors::remote("reading the remote", url, done.status, &done.stderr));
         }
         let text = done.text();
-        let tip = |name: &String| {
-            text.lines().find_map(|l| l.split_once('\t').filter(|(_, n)| n == name)?.0.parse().ok())
-        };
-        Ok(names.iter().map(tip).collect())
+        let lines = text.lines().filter_map(|line| line.split_once('\t'));
+        let ours = lines.clone().filter(|(_, name)| names.iter().any(|wanted| wanted == name));
+        let tip = |(id, name): (&str, &str)| Some((name.to_owned(), id.parse().ok()?));
+        Ok(Tips { by_name: ours.filter_map(tip).collect(), listed: lines.count() })
     }
 }
 

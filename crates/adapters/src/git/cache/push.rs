@@ -77,6 +77,11 @@ impl GitRepositories {
                         return Ok(now);
                     }
                 }
+                if expected.is_none()
+                    && let Some(blocked) = self.refused_for(url, branch).await
+                {
+                    return Ok(Pushed::Refused(blocked.message));
+                }
                 Ok(Pushed::Refused(words(why, &done.stderr)))
             }
             _ => Err(errors::remote("pushing the branch", url, done.status, &done.stderr)),

@@ -1,5 +1,6 @@
 //! The server's side: bare repositories.
 
+mod blocked_branch;
 mod diff;
 mod filters;
 mod old_objects;
