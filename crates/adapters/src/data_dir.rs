@@ -28,15 +28,12 @@ impl DirLock {
     }
 }
 
-/// Notes which store the server of this directory uses, in one line; returns what was noted before. Call under the lock.
-pub fn note_store(dir: &Path, store: &str) -> io::Result<Option<String>> {
-    let before = store_of(dir);
-    if before.as_deref() != Some(store) {
-        WholeFile::at(&dir.join("store"))
-            .through(dir.join("store.new"))
-            .write(format!("{store}\n").as_bytes())?;
+/// Notes which store the server of this directory uses, in one line. Call under the lock.
+pub fn note_store(dir: &Path, store: &str) -> io::Result<()> {
+    if store_of(dir).as_deref() == Some(store) {
+        return Ok(());
     }
-    Ok(before)
+    WholeFile::at(&dir.join("store")).through(dir.join("store.new")).write(format!("{store}\n").as_bytes())
 }
 
 /// Returns which store the newest server of this directory used, when that was noted.

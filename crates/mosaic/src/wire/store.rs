@@ -55,18 +55,17 @@ pub(super) async fn settle(config: &Config, opened: &Opened) -> anyhow::Result<(
     let secret = opened.fleet.peer_secret().await.context("the key of the store's nodes cannot be read")?;
     // The store makes the key, so its digest tells one store from another.
     let kind = secret.map_or_else(|| EMBEDDED.to_owned(), |secret| format!("valkey {}", digest(&secret)));
-    let is_new = data_dir::store_of(data).is_none();
-    let before = data_dir::note_store(data, &kind)
-        .context("the data directory's note of its store cannot be written")?;
-    let other = before.is_some_and(|before| before != kind);
+    let before = data_dir::store_of(data);
     // Earlier versions noted nothing.
-    let moved = is_new && config.valkey.chosen() && data.join("mosaic.db").exists();
-    if other || moved {
+    let moved = before.is_none() && config.valkey.chosen() && data.join("mosaic.db").exists();
+    if moved || before.is_some_and(|before| before != kind) {
         let place = data.join("quarantine").join("barrier-of-another-store");
         std::fs::create_dir_all(&place).context("the barrier of another store cannot be moved away")?;
         let aside = OrdersDir::new(data).set_barrier_aside(&place);
         aside.context("the barrier of another store cannot be moved away")?;
     }
+    // Only now: a start that is broken off before this does all of it again, and one after it finds no barrier.
+    data_dir::note_store(data, &kind).context("the data directory's note of its store cannot be written")?;
     if let Some(text) = left_behind(config) {
         tracing::warn!("{text}");
         crate::session::say(&format!("warning: {text}"));
