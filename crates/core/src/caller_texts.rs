@@ -16,16 +16,7 @@ impl Orchestrator {
     /// Finds the texts of a request that hold a value which the server keeps secret; `at` is the pointer of the request itself.
     /// Every text is looked at wherever it stands, so that a new field needs no line here.
     pub fn known_values_in<T: Serialize>(&self, at: &str, request: &T) -> Vec<FieldError> {
-        let mut errors = Vec::new();
-        match serde_json::to_value(request) {
-            Ok(value) => look(&*self.ports.scanner, at, &value, &mut errors),
-            // Cannot happen with what came as JSON; what cannot be looked at is not taken.
-            Err(_) => {
-                errors.push(fault(at, "cannot be looked through for values that this server keeps secret"))
-            }
-        }
-        errors.dedup();
-        errors
+        known_values_in(&*self.ports.scanner, at, request)
     }
 
     /// Returns a text that must be taken as it comes, such as the reason of an order, with every secret in it hidden.
@@ -47,6 +38,22 @@ impl Orchestrator {
         };
         errors.into_iter().map(hidden).collect()
     }
+}
+
+/// Finds the texts of a request that hold a value which the scanner knows as secret; see [`Orchestrator::known_values_in`].
+pub(crate) fn known_values_in<T: Serialize>(
+    scanner: &dyn SecretScanner,
+    at: &str,
+    request: &T,
+) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    match serde_json::to_value(request) {
+        Ok(value) => look(scanner, at, &value, &mut errors),
+        // Cannot happen with what came as JSON; what cannot be looked at is not taken.
+        Err(_) => errors.push(fault(at, "cannot be looked through for values that this server keeps secret")),
+    }
+    errors.dedup();
+    errors
 }
 
 /// Hides secrets in orders that the command line left: it knows fewer values than the server.

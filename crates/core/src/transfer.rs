@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::caller_texts::known_values_in;
 use crate::domain::agent::{Agent, State, Status};
 use crate::domain::facts::{AgentSpawning, Fact};
 use crate::domain::ids::AgentId;
@@ -11,6 +12,7 @@ use crate::domain::lifecycle::{self, Event, KillCause, Now};
 use crate::domain::spec::FieldError;
 use crate::limits;
 use crate::orchestrator::Orchestrator;
+use crate::ports::scanner::SecretScanner;
 use crate::ports::store::{Admission, Change, Query, Safety, Store, StoreError, Versioned};
 
 /// A waiting agent as it travels.
@@ -148,12 +150,23 @@ fn ending(record: Versioned, note: &str, now: Now) -> Option<(u64, Change)> {
     Some((record.version, Change { safety: Safety::Power, agent: step.agent, facts: step.facts }))
 }
 
-/// Admits an entry. Its record stays as it is, unless an order to kill all here would cover it by its age alone: it is
-/// younger than that order here.
+/// Admits an entry, unless it holds a value that the scanner knows as secret: it would be recorded, shown and given to an
+/// agent. Its record stays as it is, unless an order to kill all here would cover it by its age alone: it is younger than
+/// that order here.
 ///
 /// Errors: `QueueFull`, `Unavailable` and the like; nothing was written then.
-pub async fn admit(store: &dyn Store, entry: &Entry, now: Now) -> Result<Arrival, StoreError> {
+pub async fn admit(
+    store: &dyn Store,
+    scanner: &dyn SecretScanner,
+    entry: &Entry,
+    now: Now,
+) -> Result<Arrival, StoreError> {
     let mut agent = entry.agent.clone();
+    let faults = known_values_in(scanner, "/agent", &agent);
+    if !faults.is_empty() {
+        // One that is here already stays as it is, whatever has become a secret since.
+        return Ok(known(store, agent.id).await?.unwrap_or_else(|| Arrival::refused(&faults)));
+    }
     if !matches!(agent.state, State::Queued { .. }) {
         return Ok(Arrival::Refused { reason: "its record is not that of a waiting agent".to_owned() });
     }
@@ -187,16 +200,9 @@ async fn known(store: &dyn Store, id: AgentId) -> Result<Option<Arrival>, StoreE
 }
 
 impl Orchestrator {
-    /// Admits an entry of another store's export here, see [`admit`]; one that holds a value which this server keeps secret is
-    /// refused.
+    /// Admits an entry of another store's export here, see [`admit`].
     pub async fn take_in_entry(&self, entry: &Entry) -> Result<Arrival, StoreError> {
-        let faults = self.known_values_in("/agent", &entry.agent);
-        if !faults.is_empty() {
-            // One that is here already stays as it is, whatever has become a secret since.
-            let known = known(&*self.ports.store, entry.agent.id).await?;
-            return Ok(known.unwrap_or_else(|| Arrival::refused(&faults)));
-        }
-        let arrival = admit(&*self.ports.store, entry, self.decide_now()).await?;
+        let arrival = admit(&*self.ports.store, &*self.ports.scanner, entry, self.decide_now()).await?;
         if arrival == Arrival::Admitted {
             self.wake.notify_one();
         }

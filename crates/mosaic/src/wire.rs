@@ -110,7 +110,8 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
     let known = known::of_settings(config);
     let mut options = git::options(config, &self_exe, overrides.allowed_repository.as_ref());
     options.credentials.known = Some(Arc::clone(&known));
-    options.credentials.learn_file();
+    // Every call reads it anew, and says so when it cannot.
+    let _ = options.credentials.learn_file();
     options.trash = Some(trash.clone());
     let identity = options.identity();
     let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
@@ -316,16 +317,9 @@ fn runtimes(
     path_env: &str,
     known: &Arc<KnownSecrets>,
 ) -> anyhow::Result<BTreeMap<String, Arc<dyn Runtime>>> {
-    let claude = ClaudeRuntime::new(ClaudeOptions {
-        program: config.claude_bin.clone(),
-        path_env: path_env.to_owned(),
-        api_key: config.claude_api_key.as_ref().map(|key| key.expose().to_owned()),
-        login_dir: config.claude_login.clone(),
-        upstream: config.model_upstream.clone(),
-        default_model: None,
-        known: Some(Arc::clone(known)),
-    });
-    claude.learn();
+    let claude = claude(config, path_env, known);
+    // A login that cannot be read is told by whoever needs it: the probe of the runtime, and the start of an agent.
+    let _ = claude.learn();
     let mut all: Vec<Arc<dyn Runtime>> =
         vec![Arc::new(claude), Arc::new(DemoRuntime::new(self_exe.to_owned()))];
     if let Some(line) = &config.command {
@@ -335,6 +329,19 @@ fn runtimes(
         (runtime.name().to_owned(), Arc::new(OffThread::<dyn Runtime>::new(runtime)))
     };
     Ok(all.into_iter().map(off_thread).collect())
+}
+
+/// Makes the runtime of Claude Code, which tells these known values its key and the tokens of its login.
+fn claude(config: &Config, path_env: &str, known: &Arc<KnownSecrets>) -> ClaudeRuntime {
+    ClaudeRuntime::new(ClaudeOptions {
+        program: config.claude_bin.clone(),
+        path_env: path_env.to_owned(),
+        api_key: config.claude_api_key.as_ref().map(|key| key.expose().to_owned()),
+        login_dir: config.claude_login.clone(),
+        upstream: config.model_upstream.clone(),
+        default_model: None,
+        known: Some(Arc::clone(known)),
+    })
 }
 
 /// Makes the configured sandbox: this build has one.

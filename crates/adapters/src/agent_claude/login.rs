@@ -34,7 +34,7 @@ const LOGIN: &str = "claudeAiOauth";
 
 /// Why a login was not lent or brought back.
 #[derive(Debug, Error)]
-pub(super) enum LoginError {
+pub enum LoginError {
     /// A file could not be read or written.
     #[error("{what} {path}: {error}")]
     File {

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+pub use login::LoginError;
 use login::{BroughtBack, Exchanged, Login};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
@@ -132,12 +133,26 @@ impl ClaudeRuntime {
     }
 
     /// Makes the values that agents will be given known, before the first one is started, and looks whose login it is.
-    pub fn learn(&self) {
+    ///
+    /// # Errors
+    /// When there is a login to pass on that cannot be read.
+    pub fn learn(&self) -> Result<(), LoginError> {
         self.learn_secrets();
-        if let Ok(Some(login)) = self.login()
-            && let Ok(account) = login.account()
-        {
-            *self.account.lock() = Some(account);
+        if let Ok(Some(login)) = self.login() {
+            match login.account() {
+                Ok(account) => *self.account.lock() = Some(account),
+                // What is not there keeps nothing secret.
+                Err(LoginError::File { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns again, where whoever needs a login that cannot be read says so by itself.
+    fn learn_again(&self) {
+        if let Err(e) = self.learn() {
+            tracing::debug!(error = %e, "the login that is passed on could not be looked at");
         }
     }
 
@@ -156,7 +171,7 @@ impl ClaudeRuntime {
         let mark = login::mark(&bytes);
         self.remember(agent, mark.clone());
         // It may be another login than the last time.
-        self.learn();
+        self.learn_again();
         self.secrets.learn(private_files::tokens(&bytes));
         Ok(mark)
     }
@@ -256,7 +271,7 @@ impl Runtime for ClaudeRuntime {
     }
 
     async fn look_at_credential(&self) {
-        self.learn();
+        self.learn_again();
     }
 
     async fn probe(&self) -> Result<Probe, ProbeError> {

@@ -5,58 +5,30 @@
 //! writes the file. Broken off anywhere, the same command goes on from the journal: nothing is lost, and nothing is in a
 //! whole file that its store could still start.
 
+mod way;
+
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use mosaic_adapters::orders_files::OrdersDir;
-use mosaic_api::{ExportRequest, ImportRequest, Imported, Released, TransferEntry, UnfinishedWork};
 use mosaic_core::domain::audit::Action;
 use mosaic_core::domain::ids::{AgentId, Timestamp};
-use mosaic_core::domain::lifecycle::{Event, Now};
 use mosaic_core::limits;
-use mosaic_core::ports::fleet::Fleet;
-use mosaic_core::ports::store::{Store, StoreError};
-use mosaic_core::transfer::{self, Arrival, Entry, Unfinished};
+use mosaic_core::ports::scanner::SecretScanner;
+use mosaic_core::transfer::{Arrival, Entry, Unfinished};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use way::Way;
 
-use super::server_config::server_config;
-use crate::cli::ServeArgs;
-use crate::client::Client;
-use crate::config::valkey::ValkeyConfig;
 use crate::exit::Exit;
-use crate::local_audit;
 use crate::problem::Problem;
 use crate::queue_file::{self, Head, QueueFile};
 use crate::sanitize;
 use crate::serve::blocking;
 use crate::session::{Session, say};
-use crate::wire;
 
-/// Longest wait for a server's answer before the server counts as gone.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 /// Agents that are ended in one request.
 const RELEASED: usize = 500;
 /// Agents that a message names.
 const NAMED: usize = 5;
-
-/// The store, and how it is reached.
-enum Way {
-    /// A server has it.
-    Server(Client),
-    /// No server answers here.
-    Store(Box<Opened>),
-}
-
-struct Opened {
-    store: Arc<dyn Store>,
-    fleet: Arc<dyn Fleet>,
-    data: PathBuf,
-    words: String,
-    embedded: bool,
-    _held: wire::store::Opened,
-}
 
 /// Result of an export, for programs.
 #[derive(Serialize)]
@@ -231,7 +203,8 @@ pub(super) fn import(session: &Session, file: &Path, dry_run: bool) -> Result<Ex
             say(&format!("{} agents of {} (export {})", sum.entries, read.head.from, read.head.export));
         } else {
             let way = Way::choose(session, false).await?;
-            let taken = take_in(&way, &read.entries, &mut sum).await;
+            let scanner = way.scanner().await?;
+            let taken = take_in(&way, &*scanner, &read.entries, &mut sum).await;
             let result = format!("{} of {} agents of export {}", sum.admitted, sum.entries, read.head.export);
             way.record(session, Action::QueueImport, &result);
             if taken.is_err() {
@@ -278,7 +251,12 @@ fn name_refused(refused: &[RefusedEntry]) {
     }
 }
 
-async fn take_in(way: &Way, entries: &[Entry], sum: &mut ImportedSum) -> Result<(), Problem> {
+async fn take_in(
+    way: &Way,
+    scanner: &dyn SecretScanner,
+    entries: &[Entry],
+    sum: &mut ImportedSum,
+) -> Result<(), Problem> {
     let mut rest = entries;
     while !rest.is_empty() {
         let mut bytes = 0;
@@ -290,7 +268,7 @@ async fn take_in(way: &Way, entries: &[Entry], sum: &mut ImportedSum) -> Result<
         let count = fits.count().max(1);
         let (part, later) = rest.split_at(count);
         rest = later;
-        let arrivals = way.admit(part).await?;
+        let arrivals = way.admit(scanner, part).await?;
         for (entry, arrival) in part.iter().zip(arrivals) {
             match arrival {
                 Arrival::Admitted => sum.admitted += 1,
@@ -306,168 +284,12 @@ async fn take_in(way: &Way, entries: &[Entry], sum: &mut ImportedSum) -> Result<
     Ok(())
 }
 
-impl Way {
-    async fn choose(session: &Session, embedded: bool) -> Result<Self, Problem> {
-        let place = session.place()?;
-        let explicit = place.as_ref().is_some_and(|place| place.explicit);
-        if let Some(place) = place.filter(|_| !embedded) {
-            let client = Client::new(&place);
-            if explicit || client.answers_within(PATIENCE) {
-                return Ok(Self::Server(client));
-            }
-        }
-        let mut config = server_config(session, &ServeArgs::default())?;
-        if embedded {
-            config.valkey = ValkeyConfig::default();
-        }
-        let (data, embedded) = (config.data_dir.clone(), !config.valkey.chosen());
-        if embedded && !data.join("mosaic.db").exists() {
-            return Err(Problem::NotFound {
-                what: format!("there is no embedded store (mosaic.db) in {}", data.display()),
-                hint: Some("name its directory with --data-dir".to_owned()),
-            });
-        }
-        let held = wire::store::open_beside(&config).await.map_err(in_use)?;
-        let words = if embedded {
-            format!("the embedded store in {}", data.display())
-        } else {
-            config.valkey.message()
-        };
-        let (store, fleet) = (Arc::clone(&held.store), Arc::clone(&held.fleet));
-        Ok(Self::Store(Box::new(Opened { store, fleet, data, words, embedded, _held: held })))
-    }
-
-    fn message(&self) -> String {
-        match self {
-            Self::Server(client) => format!("the server at {}", client.url()),
-            Self::Store(opened) => opened.words.clone(),
-        }
-    }
-
-    async fn unfinished(&self) -> Result<Unfinished, Problem> {
-        let (mut all, mut before) = (Unfinished::default(), None);
-        loop {
-            let page = match self {
-                Self::Server(client) => {
-                    let query = before.map_or(String::new(), |seq| format!("?before={seq}"));
-                    read(client.get::<UnfinishedWork>(&format!("/v1/queue/export{query}"))?.json())?
-                }
-                Self::Store(opened) => transfer::page(&*opened.store, before).await.map_err(failed)?,
-            };
-            all.waiting.extend(page.waiting);
-            all.at_work.extend(page.at_work);
-            all.ordered.extend(page.ordered);
-            before = page.next;
-            if before.is_none() {
-                break;
-            }
-        }
-        all.waiting.sort_by_key(|entry| entry.seq);
-        if let Self::Store(opened) = self {
-            leave_what_files_order(&opened.data, &mut all)?;
-        }
-        Ok(all)
-    }
-
-    async fn release(&self, export: &str, agents: &[AgentId]) -> Result<Vec<AgentId>, Problem> {
-        match self {
-            Self::Server(client) => {
-                let agents = agents.iter().map(ToString::to_string).collect();
-                let body = ExportRequest { export: export.to_owned(), agents };
-                let answer = client.post("/v1/queue/export", &body)?.read::<Released>()?;
-                read(&answer.released)
-            }
-            Self::Store(opened) => {
-                transfer::release(&*opened.store, export, agents, opened.now().await?).await.map_err(failed)
-            }
-        }
-    }
-
-    async fn admit(&self, entries: &[Entry]) -> Result<Vec<Arrival>, Problem> {
-        match self {
-            Self::Server(client) => {
-                let record = |entry: &Entry| {
-                    let agent = serde_json::to_value(&entry.agent)?;
-                    Ok(TransferEntry { seq: entry.seq, agent })
-                };
-                let entries = entries.iter().map(record).collect::<serde_json::Result<_>>();
-                let body = ImportRequest { entries: entries.map_err(|e| Problem::Other(e.into()))? };
-                let answer = client.post("/v1/queue/import", &body)?.read::<Imported>()?;
-                read(&answer.arrivals)
-            }
-            Self::Store(opened) => {
-                let mut arrivals = Vec::with_capacity(entries.len());
-                for entry in entries {
-                    let arrival = transfer::admit(&*opened.store, entry, opened.now().await?).await;
-                    arrivals.push(arrival.map_err(failed)?);
-                }
-                Ok(arrivals)
-            }
-        }
-    }
-
-    /// Records what was done where no server does.
-    fn record(&self, session: &Session, action: Action, result: &str) {
-        if let Self::Store(opened) = self {
-            local_audit::record(session, &opened.data, vec![local_audit::local_entry(action).result(result)]);
-        }
-    }
-}
-
-impl Opened {
-    async fn now(&self) -> Result<Now, Problem> {
-        let own = || Timestamp::from(std::time::SystemTime::now());
-        let at = self.fleet.store_time().await.map_err(failed)?.unwrap_or_else(own);
-        Ok(Now { at, dice: 0.5 })
-    }
-}
-
-/// Leaves those where they are that an order in the data directory ends, which no server has read yet.
-fn leave_what_files_order(data: &Path, found: &mut Unfinished) -> Result<(), Problem> {
-    let filed = OrdersDir::new(data).read();
-    if let Some(why) = filed.unread {
-        return Err(Problem::Other(anyhow::anyhow!(
-            "the orders in the data directory cannot be read: {why}"
-        )));
-    }
-    let ends = |entry: &Entry| {
-        filed.kills.iter().any(|kill| kill.agent == entry.agent.id)
-            || matches!(filed.orders.event(&entry.agent, entry.seq), Some(Event::Kill { .. }))
-    };
-    let (ordered, waiting) = std::mem::take(&mut found.waiting).into_iter().partition(ends);
-    found.waiting = waiting;
-    found.ordered.extend(Vec::<Entry>::into_iter(ordered).map(|entry| entry.agent.id));
-    Ok(())
-}
-
 fn within<T>(work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
     blocking(async { Ok(work.await) })?
 }
 
-/// Reads what travels between stores, which is in the form of the store.
-fn read<T: DeserializeOwned>(sent: &impl Serialize) -> Result<T, Problem> {
-    let words = "the server's answer is none of this version; use the same version of the program";
-    serde_json::to_value(sent)
-        .and_then(serde_json::from_value)
-        .map_err(|e| Problem::Other(anyhow::Error::new(e).context(words)))
-}
-
 fn refused(error: queue_file::QueueFileError) -> Problem {
     Problem::Usage { what: error.to_string(), hint: None }
-}
-
-fn failed(error: StoreError) -> Problem {
-    Problem::Other(error.into())
-}
-
-fn in_use(error: anyhow::Error) -> Problem {
-    match error.downcast::<StoreError>() {
-        Ok(StoreError::InUse(what)) => {
-            Problem::Conflict { what, hint: Some("let its server end first: mosaic drain".to_owned()) }
-        }
-        Ok(other) => failed(other),
-        Err(other) => Problem::Other(other),
-    }
 }
 
 fn fresh_name() -> Result<String, Problem> {

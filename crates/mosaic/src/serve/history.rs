@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use mosaic_adapters::bounded_file::read;
+use mosaic_adapters::bounded_file::{read, read_linked};
 use mosaic_adapters::durable_write::durable_write;
 use mosaic_core::Orchestrator;
 use mosaic_core::domain::access::AgentSecret;
@@ -78,6 +78,28 @@ fn changed(before: &BTreeMap<String, String>, now: &BTreeMap<String, String>) ->
     names
 }
 
+/// Names the secret settings whose values the newest server of this data directory had and this configuration does not. Of
+/// the file of credentials only that there is one counts: what stands in it now is read by whoever looks for it.
+pub(crate) fn other_secrets(config: &Config) -> Vec<String> {
+    let dir = &config.data_dir;
+    let Some(before) = newest(dir) else { return Vec::new() };
+    let secret = read_linked(&dir.join(AGENT_SECRET), limits::SETTING_FILE_BYTES).ok();
+    let secret = secret.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(AgentSecret::new);
+    // Without the key no digest can be compared, so that every secret setting counts as another one.
+    let now = secret.map(|secret| digests(config, None, &secret)).unwrap_or_default();
+    let is_other = |name: &str| match name {
+        CREDENTIALS => before.contains_key(name) && config.git_credentials_file.is_none(),
+        _ => before.contains_key(name) && before.get(name) != now.get(name),
+    };
+    let secrets = variables().filter(|row| row.secret).map(|row| row.name).chain([CREDENTIALS]);
+    secrets.filter(|name| is_other(name)).map(str::to_owned).collect()
+}
+
+/// Returns the digests of the newest start, when they can be read.
+fn newest(data_dir: &Path) -> Option<BTreeMap<String, String>> {
+    serde_json::from_slice(&read(&path(data_dir), limits::SETTING_FILE_BYTES).ok()?).ok()
+}
+
 fn write(data_dir: &Path, digests: &BTreeMap<String, String>) -> std::io::Result<()> {
     durable_write(&path(data_dir), &serde_json::to_vec_pretty(digests)?)
 }
@@ -93,10 +115,7 @@ pub(super) async fn started(
     let start = o.system_entry(Action::ServerStart).subject(&config.node);
     o.audit(start.result(format!("version {version}, pid {}", std::process::id()))).await?;
     let now = digests(config, token, secret);
-    let mut before: Option<BTreeMap<String, String>> =
-        read(&path(&config.data_dir), limits::SETTING_FILE_BYTES)
-            .ok()
-            .and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let mut before = newest(&config.data_dir);
     if let Some(before) = &mut before {
         under_new_names(before, config, secret);
     }

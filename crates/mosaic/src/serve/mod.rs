@@ -22,6 +22,7 @@ use crate::problem::Problem;
 use crate::wire::Overrides;
 pub(crate) use access::control_path;
 pub(crate) use files::{ServerFile, private_dir, token};
+pub(crate) use history::other_secrets;
 pub(crate) use local::{LocalOptions, LocalServer, start_local};
 pub(crate) use running::blocking;
 use running::{LAST_FILES, Listening, StartError, listen, run, runtime};

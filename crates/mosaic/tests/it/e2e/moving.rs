@@ -97,6 +97,31 @@ fn waiting_work_moves_to_valkey_runs_there_once_and_moves_back() {
 }
 
 #[test]
+fn the_barrier_of_another_store_is_moved_away_also_after_a_start_that_was_broken_off() {
+    let Some(store) = ValkeyServer::start() else { return };
+    let (home, fixture) = (Home::new(), Fixture::new());
+    let port = store.port().to_string();
+    let valkey = [("VALKEY_HOST", "127.0.0.1"), ("VALKEY_PORT", port.as_str())];
+    let server = paused(&home, &[]);
+    spawn_some(&server, &fixture, 0..3);
+    server.http.post("/agents/kill-all", Some(&json!({}))).expect(200);
+    drain(server, &home);
+    // The start ends where the barrier is to be moved away.
+    let place = home.data().join("quarantine/barrier-of-another-store");
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    std::fs::write(&place, "").unwrap();
+    let broken_off = home.run(&valkey, &["serve"]);
+    let words = String::from_utf8_lossy(&broken_off.stderr).into_owned();
+    assert!(!broken_off.status.success() && words.contains("barrier of another store"), "{words}");
+    std::fs::remove_file(&place).unwrap();
+    let server = home.serve(&valkey);
+    // The first agents of this store come before the barrier of the other one.
+    let id = spawn_some(&server, &fixture, 3..4).remove(0);
+    assert_ne!(server.ended(&id)["status"], "killed", "{:#}", server.agent(&id));
+    assert_eq!(std::fs::read_dir(&place).unwrap().count(), 1, "the barrier is kept there");
+}
+
+#[test]
 fn an_embedded_store_with_unfinished_work_is_named_at_the_start_and_by_doctor_and_exported_beside_the_server()
 {
     let Some(store) = ValkeyServer::start() else { return };
@@ -168,7 +193,7 @@ fn an_export_or_import_that_was_broken_off_is_finished_by_the_same_command() {
 fn an_entry_that_holds_a_value_of_the_server_is_refused_by_name_and_the_others_are_admitted() {
     let (home, other, fixture) = (Home::new(), Home::new(), Fixture::new());
     let path = file(home.path(), "queue.ndjson");
-    let value = ["Qr7", "vN2xK9", "wLp4Zt8Bd", "6Ym3Hs5"].concat();
+    let value = unknown_value();
     let server = paused(&home, &[]);
     let mut ids = spawn_some(&server, &fixture, 0..2);
     let mut holding = body(&fixture.url(), "T-holding");
@@ -202,4 +227,79 @@ fn an_entry_that_holds_a_value_of_the_server_is_refused_by_name_and_the_others_a
         answer["arrivals"].as_array().unwrap().iter().map(|one| &one["outcome"]).collect();
     assert_eq!(outcomes, ["there", "refused", "there", "refused", "there", "there"], "{answer:#}");
     assert!(answer["arrivals"][1]["reason"].as_str().unwrap().contains("cannot be read"), "{answer:#}");
+}
+
+/// A value that no rule knows by its form.
+fn unknown_value() -> String {
+    ["Qr7", "vN2xK9", "wLp4Zt8Bd", "6Ym3Hs5"].concat()
+}
+
+/// Exports three waiting agents of which one holds the value into a file; returns its path, and that agent.
+fn exported_with(value: &str, home: &Home, fixture: &Fixture) -> (String, String) {
+    let path = file(home.path(), "queue.ndjson");
+    let server = paused(home, &[]);
+    spawn_some(&server, fixture, 0..2);
+    let mut holding = body(&fixture.url(), "T-holding");
+    holding["context"]["workItems"] = json!([format!("push with {value}")]);
+    let held = server.spawn(&holding);
+    done(&server.cli(&["queue", "export", &path]));
+    (path, held)
+}
+
+#[test]
+fn without_a_server_an_entry_that_holds_a_value_of_it_is_refused_too() {
+    let (home, other, fixture) = (Home::new(), Home::new(), Fixture::new());
+    let value = unknown_value();
+    let (path, held) = exported_with(&value, &home, &fixture);
+    // Each of the places that a server knows values from.
+    let credentials = home.path().join("credentials");
+    std::fs::write(&credentials, format!("https://user:{value}@git.example.com\n")).unwrap();
+    let credentials = credentials.display().to_string();
+    let login = home.path().join("login");
+    std::fs::create_dir(&login).unwrap();
+    let tokens = json!({"claudeAiOauth": {"accessToken": value, "refreshToken": "r", "expiresAt": 1}});
+    std::fs::write(login.join(".credentials.json"), tokens.to_string()).unwrap();
+    let login = login.display().to_string();
+    drop(paused(&other, &[]));
+    let places: [&[(&str, &str)]; 4] = [
+        &[("MOSAIC_GIT_TOKEN", &value), ("MOSAIC_GIT_TOKEN_HOST", "git.example.com")],
+        &[("MOSAIC_GIT_CREDENTIALS_FILE", &credentials)],
+        &[("MOSAIC_CLAUDE_LOGIN", &login)],
+        &[("MOSAIC_AGENT_ENV", "NPM_TOKEN"), ("NPM_TOKEN", &value)],
+    ];
+    for (n, env) in places.into_iter().enumerate() {
+        let imported = other.run(env, &["--json", "queue", "import", &path]);
+        assert_eq!(imported.status.code(), Some(7), "{env:?}: {}", String::from_utf8_lossy(&imported.stderr));
+        let sum: Value = serde_json::from_slice(&imported.stdout).unwrap();
+        let taken = if n == 0 { "admitted" } else { "there" };
+        assert_eq!((&sum[taken], &sum["refused"][0]["agentId"]), (&json!(2), &json!(held)), "{sum:#}");
+        let words = String::from_utf8_lossy(&imported.stderr).into_owned();
+        assert!(words.contains("/agent/spec/context/workItems/0"), "{words}");
+        assert!(!format!("{words}{sum}").contains(&value), "{words}");
+    }
+}
+
+#[test]
+fn without_a_server_nothing_is_imported_while_its_values_are_not_known() {
+    let (home, other, fixture) = (Home::new(), Home::new(), Fixture::new());
+    let value = unknown_value();
+    let (path, held) = exported_with(&value, &home, &fixture);
+    let env = [("MOSAIC_GIT_TOKEN", value.as_str()), ("MOSAIC_GIT_TOKEN_HOST", "git.example.com")];
+    drop(paused(&other, &env));
+    let words = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    // The newest server had a token that this command was not given.
+    let refused = other.run(&[], &["queue", "import", &path]);
+    assert_eq!(refused.status.code(), Some(6), "{}", words(&refused));
+    assert!(words(&refused).contains("MOSAIC_GIT_TOKEN") && words(&refused).contains("start the server"));
+    assert!(!words(&refused).contains(&value), "{}", words(&refused));
+    // One that it was given and cannot read.
+    let missing = file(home.path(), "no-such-file");
+    let unread = [&env[..], &[("MOSAIC_GIT_CREDENTIALS_FILE", missing.as_str())]].concat();
+    let refused = other.run(&unread, &["queue", "import", &path]);
+    assert_eq!(refused.status.code(), Some(6), "{}", words(&refused));
+    assert!(words(&refused).contains("MOSAIC_GIT_CREDENTIALS_FILE"), "{}", words(&refused));
+    // Nothing was admitted so far, and with the server's settings all but the one is.
+    let imported = other.run(&env, &["--json", "queue", "import", &path]);
+    let sum: Value = serde_json::from_slice(&imported.stdout).unwrap();
+    assert_eq!((&sum["admitted"], &sum["refused"][0]["agentId"]), (&json!(2), &json!(held)), "{sum:#}");
 }
