@@ -36,6 +36,7 @@ packages() {
   command -v npm >/dev/null || need+=(npm)
   command -v node >/dev/null || need+=(nodejs)
   command -v python3 >/dev/null || need+=(python3)
+  python3 -c 'import ensurepip' 2>/dev/null || need+=(python3 python3-venv)
   command -v redis-server >/dev/null || need+=(redis-server)
   command -v redis-sentinel >/dev/null || need+=(redis-sentinel)
   command -v git-lfs >/dev/null || need+=(git-lfs)
@@ -45,6 +46,8 @@ packages() {
     $sudo apt-get update -qq
     $sudo env RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
   fi
+  [ -x "$cache/python/bin/setuptools-scm" ] || { python3 -m venv "$cache/python" && "$cache/python/bin/pip" install -q setuptools-scm; }
+  export PATH=$PATH:$cache/python/bin
   local claude=$cache/node_modules/@anthropic-ai/claude-code-linux-x64/claude
   if [ "$("$claude" --version 2>/dev/null | cut -d' ' -f1)" != "$claude_version" ]; then
     mkdir -p "$cache"
@@ -60,6 +63,7 @@ require_all() {
   export MOSAIC_TEST_REQUIRE=claude,valkey,bullmq,git-lfs
   # Mounts in a namespace of their own: a container may forbid them, and then the tests say that they are skipped.
   if unshare -m true 2>/dev/null; then MOSAIC_TEST_REQUIRE+=,mounts; fi
+  MOSAIC_TEST_REQUIRE+=,setuptools-scm
   # A Rust without rustup has no shims that a gate could fail to find.
   if command -v rustup >/dev/null; then MOSAIC_TEST_REQUIRE+=,rustup; fi
 }

@@ -61,6 +61,35 @@ async fn a_gate_asks_git_about_the_judged_commit() {
 }
 
 #[tokio::test]
+async fn setuptools_scm_tells_the_version_of_the_judged_commit() {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let program = std::env::split_paths(&path).map(|dir| dir.join("setuptools-scm")).find(|p| p.is_file());
+    let how = "pip install setuptools-scm into a virtual environment, and put its bin into PATH";
+    if !mosaic_testkit::require::have("setuptools-scm", program.is_some(), how) {
+        return;
+    }
+    let world = World::new();
+    world.fixture.commit_on("main", &[("pyproject.toml", "[project]\nname = 'x'\n[tool.setuptools_scm]\n")]);
+    let work = world.fixture.path().join("work");
+    world.fixture.run(&work, &["tag", "-m", "first", "v1.2.0"]);
+    world.fixture.run(&work, &["push", "-q", "origin", "v1.2.0"]);
+    let request = world.agent().await;
+    world.write(&request, "new.txt", "new\n");
+    let head = world.keep_commits(&request).await;
+    let dir = world.judging(&request, &head, "a").await.unwrap().path;
+    let mut command = Command::new(program.expect("it was found"));
+    command.current_dir(&dir).env_clear().env("PATH", path).env("HOME", "/nonexistent");
+    let out = command.output().expect("it starts");
+    let version = String::from_utf8_lossy(&out.stdout).trim().to_owned();
+    let local = version.strip_prefix("1.2.1.dev1+g");
+    assert!(
+        local.is_some_and(|hash| hash.len() >= 7 && head.as_str().starts_with(hash)),
+        "{version}: {}",
+        String::from_utf8_lossy(&out.stderr)
+    );
+}
+
+#[tokio::test]
 async fn what_a_gate_does_with_git_stays_in_its_checkout() {
     let world = World::new();
     let request = world.agent().await;
