@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::caretaker::moved_agents;
 use crate::domain::agent::{Agent, Ending, State};
 use crate::domain::breaker;
 use crate::domain::gates::Verdict;
@@ -67,7 +66,7 @@ async fn lost(o: &Orchestrator, id: AgentId, driver: &Arc<AgentHandle>, why: &St
         // Another driver of the same agent may have been registered by now; what it works on must not be moved away
         // under it.
         let is_driven = || o.live().get(&id).is_some_and(|other| !Arc::ptr_eq(other, driver));
-        Box::pin(moved_agents::keep(o, id, is_driven)).await;
+        Box::pin(o.keep_moved(id, is_driven)).await;
     }
 }
 
@@ -82,7 +81,7 @@ async fn placed(o: &Orchestrator, agent: &mut Agent, facts: &mut Vec<LogRecord>)
     o.fleet.kept(agent.id).await;
     if agent.runs > 0
         && o.is_elsewhere(agent.node.as_ref())
-        && let Err(why) = Box::pin(moved_agents::keep_now(o, agent.id)).await
+        && let Err(why) = Box::pin(o.keep_moved_now(agent.id)).await
     {
         let until = o.now().plus(limits::MOVED_AGENT_RETRY);
         // A failure here is no failure of the attempt: the agent waits, and the work that lies here is tried to be

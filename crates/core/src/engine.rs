@@ -53,8 +53,8 @@ async fn dispatch(o: &Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
     }
     o.fleet.look_before_taking().await;
     let mut care = JoinSet::new();
-    care.spawn(caretaker::run(Arc::clone(o), stop.clone()));
-    care.spawn(caretaker::archive::run(Arc::clone(o), stop.clone()));
+    care.spawn(caretaker::run(Arc::clone(&o.caretaker), Arc::<Orchestrator>::clone(o), stop.clone()));
+    care.spawn(caretaker::archive::run(Arc::clone(&o.caretaker), stop.clone()));
     let mut looked = o.elapsed();
     let (mut changes, mut others) = (o.ports.external_queue.changes(), true);
     while *stop.borrow() == Stop::No {

@@ -29,6 +29,7 @@ pub mod ports;
 pub mod receipt;
 mod recovery;
 pub mod removal;
+mod repairs;
 pub mod restore;
 pub mod settings;
 pub mod steps;

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::sync::Notify;
 
-use crate::caretaker::report::{Care, CareReport};
+use crate::caretaker::parts::{self as caretaker, Caretaker};
+use crate::caretaker::report::CareReport;
 use crate::clocks::Clocks;
 use crate::domain::access::AgentAccess;
 use crate::domain::capacity::HostLoad;
@@ -107,8 +108,8 @@ pub struct Orchestrator {
     pub(crate) access: OnceLock<AgentAccess>,
     /// Progress of the shutdown.
     pub(crate) shutdown: Arc<Shutdown>,
-    pub(crate) care: Care,
-    pub(crate) fleet: FleetMembership,
+    pub(crate) caretaker: Arc<Caretaker>,
+    pub(crate) fleet: Arc<FleetMembership>,
 }
 
 impl Orchestrator {
@@ -134,7 +135,14 @@ impl Orchestrator {
             shutdown: Arc::clone(&shutdown),
             wake: Arc::clone(&wake),
         };
-        let fleet = FleetMembership::new(&settings, &ports, parts);
+        let fleet = Arc::new(FleetMembership::new(&settings, &ports, parts));
+        let parts = caretaker::Parts {
+            clocks: Arc::clone(&clocks),
+            drivers: Arc::clone(&drivers),
+            orders: Arc::clone(&orders),
+            membership: Arc::clone(&fleet),
+        };
+        let caretaker = Arc::new(Caretaker::new(&settings, &ports, parts));
         Arc::new(Self {
             ports,
             settings,
@@ -145,7 +153,7 @@ impl Orchestrator {
             clocks,
             access: OnceLock::new(),
             shutdown,
-            care: Care::default(),
+            caretaker,
             fleet,
         })
     }
@@ -217,7 +225,7 @@ impl Orchestrator {
 
     /// Returns what the caretaker last saw.
     pub fn care(&self) -> CareReport {
-        self.care.report()
+        self.caretaker.report()
     }
 
     /// Tells whether the node takes nothing new any more.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::caretaker::moved_agents;
 use crate::cleanup_error::CleanupError;
 use crate::domain::agent::Agent;
 use crate::domain::audit::AuditEntry;
@@ -213,7 +212,7 @@ impl Orchestrator {
         if !left || agent.node.as_ref() == Some(here) || !self.ports.trees.has_tree(agent.id).await? {
             return Ok(());
         }
-        let kept = Box::pin(moved_agents::keep_now(self, agent.id)).await;
+        let kept = Box::pin(self.keep_moved_now(agent.id)).await;
         kept.map_err(|why| Failure::new(FailureKind::Internal, format!("an earlier attempt's tree: {why}")))
     }
 

@@ -4,7 +4,6 @@
 
 use thiserror::Error;
 
-use crate::caretaker::moved_agents;
 use crate::domain::agent::Agent;
 use crate::domain::facts::{Fact, GitRestored};
 use crate::domain::ids::{AgentId, NodeId};
@@ -159,7 +158,7 @@ impl Orchestrator {
         let moved = agent.node.as_ref() != Some(&self.settings.node);
         if moved
             && self.ports.trees.has_tree(id).await.map_err(RestoreError::Git)?
-            && !Box::pin(moved_agents::keep(self, id, is_driven)).await
+            && !Box::pin(self.keep_moved(id, is_driven)).await
         {
             let why = format!("its tree on node {} could not be kept yet; see the log there", left.node);
             return Err(RestoreError::Pending { agent: id, why });

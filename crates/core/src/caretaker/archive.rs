@@ -6,18 +6,18 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::parts::Caretaker;
 use crate::domain::ids::{AgentId, NodeId, Timestamp};
 use crate::limits;
-use crate::orchestrator::Orchestrator;
 use crate::ports::store::{Moving, StoreError};
 use crate::stop::Stop;
 
 /// Moves records until told to stop. Does nothing where there is no fleet.
-pub async fn run(o: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
+pub(crate) async fn run(c: Arc<Caretaker>, mut stop: watch::Receiver<Stop>) {
     let mut failing = false;
-    while *stop.borrow() == Stop::No && o.is_fleet() {
+    while *stop.borrow() == Stop::No && c.membership.is_fleet() {
         tokio::select! {
-            moved = pass(&o) => {
+            moved = pass(&c) => {
                 if let Err(e) = &moved && !failing {
                     tracing::warn!(error = %e, "records could not be moved to the archive; trying again");
                 }
@@ -26,26 +26,26 @@ pub async fn run(o: Arc<Orchestrator>, mut stop: watch::Receiver<Stop>) {
             changed = stop.changed() => if changed.is_err() { return } else { continue },
         }
         tokio::select! {
-            () = o.ports.clock.sleep(limits::ARCHIVE_PERIOD) => {}
+            () = c.sleep(limits::ARCHIVE_PERIOD) => {}
             changed = stop.changed() => if changed.is_err() { return },
         }
     }
 }
 
 /// Moves what has been over for long enough, once every node can read it there, at most [`limits::ARCHIVE_PIECES`] pieces; returns how many records moved.
-pub async fn pass(o: &Orchestrator) -> Result<u64, StoreError> {
-    if !o.fleet.all_read_archives() {
+pub(crate) async fn pass(c: &Caretaker) -> Result<u64, StoreError> {
+    if !c.membership.all_read_archives() {
         // A rolling upgrade is under way.
         return Ok(0);
     }
-    let before = Timestamp(o.now().0.saturating_sub(super::report::millis(o.settings.retention.whole)));
+    let before = Timestamp(c.now().0.saturating_sub(super::report::millis(c.retention.whole)));
     let mut moved = 0;
     for _ in 0..limits::ARCHIVE_PIECES {
-        let node = &o.settings.node;
-        let found = o.ports.store.movable(node, before, true, limits::ARCHIVE_BATCH).await?;
+        let node = &c.node;
+        let found = c.store.movable(node, before, true, limits::ARCHIVE_BATCH).await?;
         let full = found.len() >= limits::ARCHIVE_BATCH;
-        let found = ours(o, found);
-        moved += move_all(o, &found).await?;
+        let found = ours(c, found);
+        moved += move_all(c, &found).await?;
         if !full {
             break;
         }
@@ -57,16 +57,14 @@ pub async fn pass(o: &Orchestrator) -> Result<u64, StoreError> {
 }
 
 /// Leaves out what something is still to be done about here, and what never ran anywhere and is another node's to take.
-fn ours(o: &Orchestrator, found: Vec<Moving>) -> Vec<Moving> {
-    // Never the other way round: whoever has the live drivers locked waits for nothing of the fleet.
-    let nodes = o.fleet.alive();
-    let live = o.live();
+fn ours(c: &Caretaker, found: Vec<Moving>) -> Vec<Moving> {
+    let nodes = c.membership.alive();
     let is_ours = |one: &Moving| {
         let record = &one.record;
         let work = &record.agent.work;
         let over = work.cleanup_pending.is_none() && !work.dirty && !work.publication.is_open();
-        over && !live.contains_key(&record.agent.id)
-            && (record.home.is_some() || takes(&nodes, record.agent.id) == Some(&o.settings.node))
+        over && !c.is_driven(record.agent.id)
+            && (record.home.is_some() || takes(&nodes, record.agent.id) == Some(&c.node))
     };
     found.into_iter().filter(is_ours).collect()
 }
@@ -84,12 +82,12 @@ fn takes(nodes: &[NodeId], agent: AgentId) -> Option<&NodeId> {
     nodes.iter().max_by_key(weight)
 }
 
-async fn move_all(o: &Orchestrator, found: &[Moving]) -> Result<u64, StoreError> {
+async fn move_all(c: &Caretaker, found: &[Moving]) -> Result<u64, StoreError> {
     if found.is_empty() {
         return Ok(0);
     }
-    o.ports.store.archive(found).await?;
-    let answers = o.ports.store.shorten(found, &o.settings.node).await?;
+    c.store.archive(found).await?;
+    let answers = c.store.shorten(found, &c.node).await?;
     // What changed meanwhile, or went, is looked at again by the next pass.
     Ok(answers.iter().filter(|answer| answer.is_ok()).count() as u64)
 }

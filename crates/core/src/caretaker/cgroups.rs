@@ -1,25 +1,24 @@
 //! Control groups of agents that have ended or were removed: whatever is alive in them is stopped. Groups of agents that
 //! this store never knew may belong to another server on this machine and are left alone.
 
-use std::time::Duration;
-
+use super::parts::Caretaker;
+use super::repairs::Repairs;
 use super::report::CareReport;
 use crate::limits;
-use crate::orchestrator::Orchestrator;
 use crate::ports::store::StoreError;
 
 /// Stops what is left in control groups, of at most [`limits::CARE_BATCH`] agents.
-pub async fn pass(o: &Orchestrator, report: &mut CareReport) {
-    let grouped = match o.ports.processes.grouped().await {
+pub(super) async fn pass(c: &Caretaker, repairs: &dyn Repairs, report: &mut CareReport) {
+    let grouped = match c.processes.grouped().await {
         Ok(grouped) => grouped,
         Err(e) => return report.problem(format!("control groups: {e}")),
     };
     let mut tried = 0;
     for id in grouped {
-        if o.live().contains_key(&id) {
+        if c.is_driven(id) {
             continue;
         }
-        let over = match o.ports.store.glance(id).await {
+        let over = match c.store.glance(id).await {
             Ok(record) => record.agent.is_terminal(),
             Err(e) => matches!(e, StoreError::Pruned { .. }),
         };
@@ -30,9 +29,9 @@ pub async fn pass(o: &Orchestrator, report: &mut CareReport) {
             return;
         }
         tried += 1;
-        let stopped = o.stop_jobs(id, Duration::ZERO).await;
+        let stopped = repairs.stop_jobs(id).await;
         let done = match stopped {
-            Ok(_) => o.ports.processes.forget(id).await,
+            Ok(()) => c.processes.forget(id).await,
             Err(e) => Err(e),
         };
         if let Err(e) = done {

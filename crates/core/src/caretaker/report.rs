@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use serde::Serialize;
 
 use crate::domain::ids::{AgentId, Timestamp};
@@ -38,23 +37,6 @@ impl CareReport {
         if self.problems.len() < limits::FINDINGS {
             self.problems.push(text);
         }
-    }
-}
-
-/// Memory of the caretaker between two rounds, which it shows.
-#[derive(Debug, Default)]
-pub struct Care {
-    report: Mutex<CareReport>,
-}
-
-impl Care {
-    /// Returns what was last seen.
-    pub fn report(&self) -> CareReport {
-        self.report.lock().clone()
-    }
-
-    pub(super) fn publish(&self, report: CareReport) {
-        *self.report.lock() = report;
     }
 }
 

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use super::parts::Caretaker;
+use super::repairs::Repairs;
 use super::report::{CareReport, millis};
 use crate::domain::audit::Action;
 use crate::domain::ids::{AgentId, Timestamp};
 use crate::limits;
-use crate::orchestrator::Orchestrator;
 use crate::ports::store::{EndedAfter, StoreError};
 use crate::ports::transcripts::Shelved;
 use crate::removal::prune::{PruneRequest, Pruned};
@@ -18,11 +19,16 @@ pub struct RetentionCursor(EndedAfter);
 
 /// Removes records that ended longer ago than they are kept, page by page: a busy node ends some each second, and a round
 /// comes once a minute.
-pub async fn records(o: &Orchestrator, cursor: &mut RetentionCursor, report: &mut CareReport) {
+pub(super) async fn records(
+    c: &Caretaker,
+    repairs: &dyn Repairs,
+    cursor: &mut RetentionCursor,
+    report: &mut CareReport,
+) {
     let mut unmerged = 0;
     for _ in 0..limits::RETENTION_PAGES {
-        let request = request(o, o.settings.retention.records, cursor.0, "older than records are kept");
-        let Some(pruned) = prune_page(o, &request, report).await else { return };
+        let request = request(c, c.retention.records, cursor.0, "older than records are kept");
+        let Some(pruned) = prune_page(repairs, &request, report).await else { return };
         unmerged += pruned.unmerged.len() as u64;
         report.unmerged_kept = unmerged;
         cursor.0 = pruned.next.unwrap_or_default();
@@ -33,22 +39,22 @@ pub async fn records(o: &Orchestrator, cursor: &mut RetentionCursor, report: &mu
 }
 
 /// Removes the oldest records of this node's archive until what is left of it is not too much.
-pub async fn archive(o: &Orchestrator, report: &mut CareReport) {
+pub(super) async fn archive(c: &Caretaker, repairs: &dyn Repairs, report: &mut CareReport) {
     let mut after = EndedAfter::default();
     for _ in 0..limits::RETENTION_PAGES {
-        match o.ports.store.archive_bytes().await {
-            Ok(bytes) if bytes <= o.settings.retention.archive => return,
+        match c.store.archive_bytes().await {
+            Ok(bytes) if bytes <= c.retention.archive => return,
             Ok(_) => {}
             Err(e) => return report.problem(format!("the archive's size: {e}")),
         }
-        let request = request(o, o.settings.retention.whole, after, "the archive is full");
-        let Some(pruned) = prune_page(o, &request, report).await else { return };
+        let request = request(c, c.retention.whole, after, "the archive is full");
+        let Some(pruned) = prune_page(repairs, &request, report).await else { return };
         let Some(next) = pruned.next else { return };
         after = next;
     }
 }
 
-fn request(o: &Orchestrator, older_than: Duration, after: EndedAfter, why: &str) -> PruneRequest {
+fn request(c: &Caretaker, older_than: Duration, after: EndedAfter, why: &str) -> PruneRequest {
     PruneRequest {
         older_than,
         dry_run: false,
@@ -56,12 +62,16 @@ fn request(o: &Orchestrator, older_than: Duration, after: EndedAfter, why: &str)
         after,
         everywhere: false,
         why: why.to_owned(),
-        by: o.system_entry(Action::Retention),
+        by: c.entry(Action::Retention),
     }
 }
 
-async fn prune_page(o: &Orchestrator, request: &PruneRequest, report: &mut CareReport) -> Option<Pruned> {
-    match Box::pin(o.prune(request)).await {
+async fn prune_page(
+    repairs: &dyn Repairs,
+    request: &PruneRequest,
+    report: &mut CareReport,
+) -> Option<Pruned> {
+    match repairs.prune(request).await {
         Ok(mut pruned) => {
             if pruned.removed > 0 {
                 tracing::info!(
@@ -82,15 +92,15 @@ async fn prune_page(o: &Orchestrator, request: &PruneRequest, report: &mut CareR
 }
 
 /// Removes facts that are older than records are kept.
-pub async fn events(o: &Orchestrator, report: &mut CareReport) {
-    let now = match o.clocks.certain_now().await {
+pub(super) async fn events(c: &Caretaker, report: &mut CareReport) {
+    let now = match c.clocks.certain_now().await {
         Ok(now) => now,
         Err(e) => return report.problem(format!("old events: {e}")),
     };
-    let before = Timestamp(now.0.saturating_sub(millis(o.settings.retention.records)));
+    let before = Timestamp(now.0.saturating_sub(millis(c.retention.records)));
     // A backlog of a million facts is gone after five hundred writes, each of which lets others in between.
     for _ in 0..limits::CARE_BATCH {
-        match o.ports.store.prune_events(before, limits::PRUNED_EVENTS).await {
+        match c.store.prune_events(before, limits::PRUNED_EVENTS).await {
             Ok(n) if n < limits::PRUNED_EVENTS as u64 => return,
             Ok(_) => {}
             Err(e) => return report.problem(format!("old events: {e}")),
@@ -100,32 +110,32 @@ pub async fn events(o: &Orchestrator, report: &mut CareReport) {
 
 /// Removes transcripts and logs of agents that were removed, and of agents that write no more: the old ones, and then the oldest ones until what is left is
 /// not too much.
-pub async fn transcripts(o: &Orchestrator, report: &mut CareReport) {
-    let mut shelved = match o.ports.transcripts.shelved().await {
+pub(super) async fn transcripts(c: &Caretaker, repairs: &dyn Repairs, report: &mut CareReport) {
+    let mut shelved = match c.transcripts.shelved().await {
         Ok(shelved) => shelved,
         Err(e) => return report.problem(format!("transcripts: {e}")),
     };
     let mut removed = 0;
     for one in &shelved {
-        removed += usize::from(of_removed(o, one.agent).await && discard(o, one, report).await);
+        removed += usize::from(of_removed(c, one.agent).await && discard(c, repairs, one, report).await);
     }
     if removed > 0 {
         tracing::info!(agents = removed, "removed transcripts and logs of agents that were removed before");
     }
     shelved.sort_by_key(|one| one.touched);
-    let retention = &o.settings.retention;
+    let retention = &c.retention;
     let mut total: u64 = shelved.iter().map(|one| one.bytes).sum();
     let (mut gone, mut looked) = (0, 0);
-    let clock_is_off = o.clocks.fault().is_some();
+    let clock_is_off = c.clocks.fault().is_some();
     for one in &shelved {
         // The files' times are of this machine: while its clock is wrong they say nothing of an age.
-        let old = !clock_is_off && o.clocks.own_now().since(one.touched) >= retention.transcripts;
+        let old = !clock_is_off && c.clocks.own_now().since(one.touched) >= retention.transcripts;
         // They are in order of age, so nothing further on is old, and what is too much ends with the sum.
         if (!old && total <= retention.bytes) || looked >= limits::CARE_BATCH * 10 {
             break;
         }
         looked += 1;
-        if discard(o, one, report).await {
+        if discard(c, repairs, one, report).await {
             total -= one.bytes;
             gone += 1;
         }
@@ -136,14 +146,14 @@ pub async fn transcripts(o: &Orchestrator, report: &mut CareReport) {
     report.transcript_bytes = total;
 }
 
-async fn discard(o: &Orchestrator, one: &Shelved, report: &mut CareReport) -> bool {
-    if !is_over(o, one.agent).await {
+async fn discard(c: &Caretaker, repairs: &dyn Repairs, one: &Shelved, report: &mut CareReport) -> bool {
+    if !is_over(c, one.agent).await {
         return false;
     }
-    match o.ports.transcripts.discard(one.agent).await {
+    match c.transcripts.discard(one.agent).await {
         Ok(_) => {
-            let entry = o.system_entry(Action::Retention).subject(one.agent);
-            o.audit_soon(entry.result(format!("transcripts and logs removed, {} bytes", one.bytes)));
+            let entry = c.entry(Action::Retention).subject(one.agent);
+            repairs.note(entry.result(format!("transcripts and logs removed, {} bytes", one.bytes)));
             true
         }
         Err(e) => {
@@ -155,16 +165,16 @@ async fn discard(o: &Orchestrator, one: &Shelved, report: &mut CareReport) -> bo
 
 /// Returns true when the agent was removed by order, which promised that nothing of it stays: a crash or a fault between
 /// the record and the transcripts left them.
-async fn of_removed(o: &Orchestrator, id: AgentId) -> bool {
-    matches!(o.ports.store.glance(id).await, Err(StoreError::Pruned { .. }))
+async fn of_removed(c: &Caretaker, id: AgentId) -> bool {
+    matches!(c.store.glance(id).await, Err(StoreError::Pruned { .. }))
 }
 
 /// Tells whether nothing is written any more: the agent has ended, or its record is gone and so is its directory.
-async fn is_over(o: &Orchestrator, id: AgentId) -> bool {
-    if o.live().contains_key(&id) {
+async fn is_over(c: &Caretaker, id: AgentId) -> bool {
+    if c.is_driven(id) {
         return false;
     }
-    match o.ports.store.glance(id).await {
+    match c.store.glance(id).await {
         Ok(record) => record.agent.is_terminal(),
         Err(e) => matches!(e, StoreError::NotFound(_) | StoreError::Pruned { .. }),
     }

@@ -10,7 +10,6 @@ use thiserror::Error;
 use super::commit;
 use super::context::{StepContext, StepState, is_kill};
 use super::tend::Lent;
-use crate::caretaker::moved_agents;
 use crate::domain::agent::{Agent, Ending, Salvaged, State, Status};
 use crate::domain::facts::{Fact, GitSalvaged};
 use crate::domain::ids::AgentId;
@@ -292,12 +291,12 @@ impl Orchestrator {
             }
             // Another node had it last, and archived its record.
             Err(StoreError::ArchiveAway { .. }) => {
-                let kept = Box::pin(moved_agents::keep_now(self, id)).await;
+                let kept = Box::pin(self.keep_moved_now(id)).await;
                 return Ok(kept.err().map_or(CleanUp::Done, |e| CleanUp::Pending(e.to_string())));
             }
             // What its record says of its work is about another node's.
             Ok(record) if self.is_elsewhere(record.agent.node.as_ref()) => {
-                let kept = Box::pin(moved_agents::keep_now(self, id)).await;
+                let kept = Box::pin(self.keep_moved_now(id)).await;
                 return Ok(kept.err().map_or(CleanUp::Done, |e| CleanUp::Pending(e.to_string())));
             }
             other => other,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mosaic_core::Orchestrator;
-use mosaic_core::caretaker::{self, Rounds};
+use mosaic_core::caretaker::Rounds;
 use mosaic_core::dispatch_gate::Blocked;
 use mosaic_core::domain::agent::{Phase, Status};
 use mosaic_core::domain::audit::{Action, AuditEntry};
@@ -290,7 +290,7 @@ async fn a_queued_agent_that_moves_leaves_behind_what_only_the_other_node_has() 
     // What it left on the first node is kept there once that is back.
     assert_eq!(fleet.world.trees_on("a"), [id]);
     let a = fleet.node("a", 1);
-    caretaker::round(&a.o, &mut Rounds::default()).await;
+    a.o.care_round(&mut Rounds::default()).await;
     assert!(fleet.world.trees_on("a").is_empty() && !fleet.world.trees_on("b").is_empty());
     assert_eq!(fleet.store.get(id).await.expect("there").version, record.version, "nothing was written");
     a.end(Stop::Now).await;

@@ -19,8 +19,8 @@ use mosaic_adapters::store_sqlite::SqliteStore;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
 use mosaic_core::Orchestrator;
+use mosaic_core::caretaker::Rounds;
 use mosaic_core::caretaker::report::CareReport;
-use mosaic_core::caretaker::{Rounds, round};
 use mosaic_core::domain::agent::{Agent, Status};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::EndReason;
@@ -163,7 +163,7 @@ impl CaretakerTestbed {
 
     /// Does one round of the caretaker.
     pub(crate) async fn round(&mut self) -> CareReport {
-        round(&self.o, &mut self.rounds).await;
+        self.o.care_round(&mut self.rounds).await;
         self.git.idle().await;
         self.o.care()
     }

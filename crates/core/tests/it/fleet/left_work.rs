@@ -11,7 +11,7 @@ async fn what_is_old_is_told_by_the_store_s_clock_and_files_are_left_alone_while
     fleet.until(id, ended).await;
     fleet.world.knobs.jump(400 * 24 * 3_600_000);
     let mut rounds = Rounds::default();
-    caretaker::round(&node.o, &mut rounds).await;
+    node.o.care_round(&mut rounds).await;
     assert!(fleet.store.get(id).await.is_ok(), "a record of this hour was removed as old");
     fleet.world.knobs.jump(0);
     node.end(Stop::Now).await;

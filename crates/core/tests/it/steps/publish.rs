@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mosaic_core::caretaker::{self, Rounds};
+use mosaic_core::caretaker::Rounds;
 use mosaic_core::domain::agent::Status;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::lifecycle::KillCause;
@@ -34,10 +34,10 @@ async fn a_remote_that_could_not_be_asked_about_a_push_is_asked_again() {
     let (id, told) = killed_while_pushing(&story, RemoteMood::Silent).await;
     assert!(told.is_open(), "{told:?}");
     let mut rounds = Rounds::default();
-    caretaker::round(&story.o, &mut rounds).await;
+    story.o.care_round(&mut rounds).await;
     assert!(story.o.agent(id).await.unwrap().agent.work.publication.is_open(), "nobody has answered yet");
     story.world.remote_is(RemoteMood::Honest);
-    caretaker::round(&story.o, &mut rounds).await;
+    story.o.care_round(&mut rounds).await;
     let work = story.o.agent(id).await.unwrap().agent.work;
     assert!(
         matches!(&work.publication, Publication::There { commit } if work.pushed.as_ref() == Some(commit))
@@ -54,10 +54,10 @@ async fn a_push_that_was_broken_off_counts_as_lost_only_when_it_cannot_arrive_an
     let (id, told) = killed_while_pushing(&story, RemoteMood::Honest).await;
     assert!(told.is_open(), "a remote may still be taking it in: {told:?}");
     let mut rounds = Rounds::default();
-    caretaker::round(&story.o, &mut rounds).await;
+    story.o.care_round(&mut rounds).await;
     assert!(story.o.agent(id).await.unwrap().agent.work.publication.is_open());
     story.world.skip(mosaic_core::limits::PUSH_ARRIVES);
-    caretaker::round(&story.o, &mut rounds).await;
+    story.o.care_round(&mut rounds).await;
     let work = story.o.agent(id).await.unwrap().agent.work;
     assert!(matches!(work.publication, Publication::NotThere { .. }) && work.pushed.is_none());
     story.end().await;
