@@ -9,6 +9,7 @@ use mosaic_adapters::secret_scan::{found_in, names_secret};
 
 use crate::config::AgentEnv;
 use crate::config::Lookup;
+use crate::config::runtimes::RUNTIMES;
 
 /// Longest value that is passed on, in bytes; the kernel takes 128 KiB for one variable.
 const VALUE_BYTES: usize = 32 * 1024;
@@ -119,24 +120,15 @@ const NEVER: &[&str] = &[
     "GIT_EXTERNAL_DIFF",
 ];
 
-/// Beginnings of such names.
-const NEVER_BEGIN: &[&str] = &[
-    "MOSAIC_",
-    "ORCHESTRATOR_",
-    "COORDINATOR_",
-    "SANDBOX_",
-    "VALKEY_",
-    "CLAUDE_",
-    "ANTHROPIC_",
-    "LD_",
-    "DYLD_",
-    "BASH_FUNC_",
-];
+/// Beginnings of such names; those of the runtimes stand in their registry.
+const NEVER_BEGIN: &[&str] =
+    &["MOSAIC_", "ORCHESTRATOR_", "COORDINATOR_", "SANDBOX_", "VALKEY_", "LD_", "DYLD_", "BASH_FUNC_"];
 
 /// Returns why a variable is never passed, when it is one of those.
 pub(crate) fn refused(name: &str) -> Option<&'static str> {
     let upper = name.to_ascii_uppercase();
-    if NEVER_BEGIN.iter().any(|begin| upper.starts_with(begin))
+    let runtimes = RUNTIMES.iter().flat_map(|row| row.own_variables);
+    if NEVER_BEGIN.iter().chain(runtimes).any(|begin| upper.starts_with(begin))
         || NEVER.contains(&name)
         || chooses_repository(name)
     {

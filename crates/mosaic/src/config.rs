@@ -8,6 +8,7 @@ mod outcome;
 mod parsers;
 mod reading;
 pub(crate) mod row;
+pub(crate) mod runtimes;
 mod settings;
 pub(crate) mod table;
 pub(crate) mod valkey;

@@ -2,17 +2,14 @@
 
 pub(crate) mod git;
 pub(crate) mod known;
+mod runtimes;
 pub(crate) mod store;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use mosaic_adapters::agent_claude::{ClaudeOptions, ClaudeRuntime};
-use mosaic_adapters::agent_command::CommandRuntime;
-use mosaic_adapters::agent_demo::DemoRuntime;
 use mosaic_adapters::audit_file::FileAudit;
 use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::data_dir::DirLock;
@@ -37,7 +34,6 @@ use mosaic_core::ports::Ports;
 use mosaic_core::ports::gatekeeper::Gatekeeper;
 use mosaic_core::ports::processes::{ProcessError, Processes, StopReceipt};
 use mosaic_core::ports::repositories::{Commits, Intake, KeptWork, Publisher, Trees};
-use mosaic_core::ports::runtime::Runtime;
 use mosaic_core::ports::sandbox::{Probe, Sandbox, SandboxError};
 use mosaic_core::ports::store::StoreError;
 use mosaic_core::settings::Settings;
@@ -152,7 +148,7 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
         kept_work: Arc::new(OffThread::<dyn KeptWork>::new(git)),
         sandbox,
         processes,
-        runtimes: runtimes(config, &self_exe, &path_env, &known)?,
+        runtimes: runtimes::all(config, &self_exe, &path_env, &known),
         gatekeeper: Arc::new(OffThread::<dyn Gatekeeper>::new(Arc::new(gatekeeper))),
         scanner,
         transcripts,
@@ -308,39 +304,6 @@ fn settings(config: &Config) -> anyhow::Result<Settings> {
         stall: config.stall,
         capacity: CapacityLimits { memory_bytes: config.memory_floor, load_per_core: config.load_ceiling },
         retention: config.retention,
-    })
-}
-
-fn runtimes(
-    config: &Config,
-    self_exe: &Path,
-    path_env: &str,
-    known: &Arc<KnownSecrets>,
-) -> anyhow::Result<BTreeMap<String, Arc<dyn Runtime>>> {
-    let claude = claude(config, path_env, known);
-    // A login that cannot be read is told by whoever needs it: the probe of the runtime, and the start of an agent.
-    let _ = claude.learn();
-    let mut all: Vec<Arc<dyn Runtime>> =
-        vec![Arc::new(claude), Arc::new(DemoRuntime::new(self_exe.to_owned()))];
-    if let Some(line) = &config.command {
-        all.push(Arc::new(CommandRuntime::new(line.clone(), Vec::new())));
-    }
-    let off_thread = |runtime: Arc<dyn Runtime>| -> (String, Arc<dyn Runtime>) {
-        (runtime.name().to_owned(), Arc::new(OffThread::<dyn Runtime>::new(runtime)))
-    };
-    Ok(all.into_iter().map(off_thread).collect())
-}
-
-/// Makes the runtime of Claude Code, which tells these known values its key and the tokens of its login.
-fn claude(config: &Config, path_env: &str, known: &Arc<KnownSecrets>) -> ClaudeRuntime {
-    ClaudeRuntime::new(ClaudeOptions {
-        program: config.claude_bin.clone(),
-        path_env: path_env.to_owned(),
-        api_key: config.claude_api_key.as_ref().map(|key| key.expose().to_owned()),
-        login_dir: config.claude_login.clone(),
-        upstream: config.model_upstream.clone(),
-        default_model: None,
-        known: Some(Arc::clone(known)),
     })
 }
 

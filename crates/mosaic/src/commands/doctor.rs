@@ -5,6 +5,7 @@ mod attributes;
 mod finding;
 mod node;
 mod programs;
+mod runtimes;
 mod shims;
 mod valkey;
 
@@ -45,7 +46,7 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
         let checks = [
             scope.spawn(|| vec![git(), shell()]),
             scope.spawn(|| attributes::look(session.env("HOME").as_deref().map(Path::new))),
-            scope.spawn(|| claude(&config, &path)),
+            scope.spawn(|| runtimes::look(&config, &path)),
             scope.spawn(|| shims::look(&config.agent_env, &path, &|name| session.env(name))),
             scope.spawn(|| {
                 vec![sandboxes(&config, &path), held_together(crate::wire::held_together_by(&config))]
@@ -157,47 +158,6 @@ fn shell() -> Finding {
             "sudo apt-get install dash",
         ),
     }
-}
-
-fn claude(config: &Config, path: &std::ffi::OsStr) -> Vec<Finding> {
-    let wanted = config.runtime == "claude";
-    let level = if wanted { Level::Fail } else { Level::Note };
-    let missing = |text: String| {
-        let fix = "npm install -g @anthropic-ai/claude-code, or set MOSAIC_CLAUDE_BIN";
-        vec![finding(level, "Agents", "D-CLAUDE-1", text, "agents of the claude runtime fail", fix)]
-    };
-    let Some(program) = config.claude_bin.clone().or_else(|| in_path(path, "claude")) else {
-        return missing("claude was not found".to_owned());
-    };
-    let first = match capture(Command::new(&program).arg("--version"), CHECK) {
-        Ok(ran) if ran.ok => fine("Agents", format!("claude {} at {}", ran.line(), program.display())),
-        Ok(ran) => {
-            return missing(format!(
-                "{} does not work: {}",
-                program.display(),
-                sanitize::first_line(&ran.err, 100)
-            ));
-        }
-        Err(e) => return missing(format!("{} does not work: {e}", program.display())),
-    };
-    let login = config.claude_login.as_ref().is_some_and(|dir| dir.join(".credentials.json").is_file());
-    let second = if config.claude_api_key.is_some() {
-        fine("Agents", "CLAUDE_API_KEY is set")
-    } else if login {
-        fine("Agents", "a Claude login is passed on (MOSAIC_CLAUDE_LOGIN)")
-    } else {
-        let level = if wanted { Level::Warn } else { Level::Note };
-        let fix = "set CLAUDE_API_KEY, or log in with claude and set MOSAIC_CLAUDE_LOGIN=~/.claude";
-        finding(
-            level,
-            "Agents",
-            "D-CLAUDE-2",
-            "no key and no login",
-            "agents of the claude runtime end with auth",
-            fix,
-        )
-    };
-    vec![first, second]
 }
 
 /// Asks the configured sandbox, and names the programs of others.

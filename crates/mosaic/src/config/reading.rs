@@ -8,6 +8,7 @@ use super::error::ConfigError;
 use super::operator_file::OperatorFile;
 use super::outcome::Outcome;
 use super::row::Variable;
+use super::runtimes::RUNTIMES;
 use super::settings::{Config, default_data_dir, no_home};
 use super::table::{find, variables};
 use super::value_file;
@@ -42,7 +43,16 @@ impl Config {
         }
         (config.operator_files, config.unread_files) = (file.read, file.unread);
         faults.extend(config.together());
+        faults.extend(config.missing_for_runtime());
         (config, faults)
+    }
+
+    /// Says what the runtime of agents that name none cannot do without, when that is not set.
+    fn missing_for_runtime(&self) -> Option<ConfigError> {
+        let needed = RUNTIMES.iter().find(|row| row.name == self.runtime)?.needed.as_ref()?;
+        let is_set = find(needed.variable).is_some_and(|row| (row.show)(self).is_some());
+        let what = format!("MOSAIC_RUNTIME={} needs {}", self.runtime, needed.what);
+        (!is_set).then(|| ConfigError::Together { what, fix: needed.fix.to_owned() })
     }
 }
 

@@ -9,6 +9,7 @@ use mosaic_core::domain::retention::Retention;
 use mosaic_core::limits;
 
 use super::error::ConfigError;
+use super::runtimes;
 use super::valkey::ValkeyConfig;
 use super::values::{AgentEnv, Auth, Containment, LogFormat, Lookup, Secret, Trust, directory};
 
@@ -150,7 +151,7 @@ impl Config {
             auth: Auth::Token,
             allowed_hosts: Vec::new(),
             allow_local_repositories: false,
-            runtime: "claude".to_owned(),
+            runtime: runtimes::DEFAULT.to_owned(),
             claude_bin: None,
             claude_login: None,
             command: None,
@@ -212,11 +213,6 @@ impl Config {
             self.git_token.is_some() != self.git_token_host.is_some(),
             "MOSAIC_GIT_TOKEN and MOSAIC_GIT_TOKEN_HOST belong together: a token is only ever sent to its host",
             "set both, or neither",
-        );
-        fault(
-            self.runtime == "command" && self.command.is_none(),
-            "MOSAIC_RUNTIME=command needs a program to run",
-            "set MOSAIC_COMMAND to its command line",
         );
         faults.extend(self.valkey.together());
         if self.data_dir.as_os_str().is_empty() {

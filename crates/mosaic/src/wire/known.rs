@@ -82,7 +82,7 @@ pub(crate) fn of_absent_server(
         ..Credentials::default()
     };
     credentials.learn_file().context("the file of MOSAIC_GIT_CREDENTIALS_FILE cannot be read")?;
-    super::claude(config, "", &known).learn()?;
+    super::runtimes::claude(config, "", &known).learn()?;
     Ok(known)
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::values::{Cap, parse_cap, parse_label, parse_time};
+use crate::config::runtimes;
 
 /// Flags of `serve`; each stands over its variable.
 #[derive(Debug, Clone, Default, Args)]
@@ -91,8 +92,8 @@ pub(crate) struct TaskArgs {
     /// Automatic retries after the first attempt
     #[arg(long, value_name = "N")]
     pub(crate) max_retries: Option<u32>,
-    /// Kind of agent: claude, command, demo
-    #[arg(long, value_name = "NAME")]
+    /// Kind of agent
+    #[arg(long, value_name = "NAME", help = format!("Kind of agent: {}", runtimes::NAMES))]
     pub(crate) runtime: Option<String>,
     /// Model
     #[arg(long, value_name = "NAME")]

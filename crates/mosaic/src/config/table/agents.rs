@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::config::outcome::Outcome;
 use crate::config::parsers as p;
 use crate::config::row::{Variable, ours, path};
+use crate::config::runtimes::{self, RUNTIMES};
 use crate::config::settings::Config;
 use crate::config::values::{Containment, Trust};
 
@@ -29,11 +30,8 @@ fn sandbox(_: &mut Config, value: &str) -> Result<(), Outcome> {
 
 /// The rows, in the order in which they are shown.
 pub(super) const ROWS: &[Variable] = &[
-    ours("MOSAIC_RUNTIME", "claude, command, demo", "claude", "kind of agent when a spawn names none").read(
-        |c, v| {
-            p::choice(v, &[("claude", "claude"), ("command", "command"), ("demo", "demo")])
-                .map(|x| c.runtime = x.to_owned())
-        },
+    ours("MOSAIC_RUNTIME", runtimes::NAMES, runtimes::DEFAULT, "kind of agent when a spawn names none").read(
+        |c, v| p::choice(v, &RUNTIMES.map(|row| (row.name, row.name))).map(|x| c.runtime = x.to_owned()),
         |c| Some(c.runtime.clone()),
     ),
     ours("MOSAIC_CLAUDE_BIN", "file", "`claude` in PATH", "the Claude Code program")
