@@ -10,6 +10,7 @@ pub mod data_dir;
 pub mod data_kinds;
 pub mod disk;
 pub mod durable_write;
+mod error_causes;
 mod fence;
 pub mod fleet_sole;
 mod gate_reports;

@@ -11,7 +11,6 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use mosaic_core::ports::fleet::Hold;
@@ -23,6 +22,7 @@ use tokio::sync::{OwnedRwLockWriteGuard, RwLock};
 use tokio::time::Instant;
 
 use super::credentials::{CredentialFile, Credentials};
+use super::errors::GitError;
 use super::errors::{self, Secrets};
 use super::hardening::{SETTINGS, VARIABLES};
 use super::options::GitOptions;
@@ -59,7 +59,7 @@ impl Finished {
     }
 
     /// Makes a failure of a child that did not succeed. `what` is what was being done.
-    pub(super) fn success(self, what: &str) -> Result<Self, Failure> {
+    pub(super) fn success(self, what: &str) -> Result<Self, GitError> {
         // A child whose output was cut dies of the closed pipe, so that its status says nothing. The caller decides what half
         // an answer is worth.
         if self.status.success() || self.cut {
@@ -154,7 +154,7 @@ impl GitProgram {
     }
 
     /// A call that talks to this remote and to no other.
-    pub(super) fn network(&self, git_dir: &Path, url: &RepositoryUrl) -> Result<Call, Failure> {
+    pub(super) fn network(&self, git_dir: &Path, url: &RepositoryUrl) -> Result<Call, GitError> {
         self.outbound(Command::new(&self.program), git_dir, url)
     }
 
@@ -165,7 +165,7 @@ impl GitProgram {
         git_dir: &Path,
         url: &RepositoryUrl,
         hold: &Hold,
-    ) -> Result<Call, Failure> {
+    ) -> Result<Call, GitError> {
         let Some(until) = hold.until() else { return self.network(git_dir, url) };
         let mut command = Command::new(&self.self_exe);
         command.arg(push_watchdog::FUSE).arg(until.as_millis().to_string()).arg(&self.program);
@@ -177,7 +177,7 @@ impl GitProgram {
         Ok(call)
     }
 
-    fn outbound(&self, command: Command, git_dir: &Path, url: &RepositoryUrl) -> Result<Call, Failure> {
+    fn outbound(&self, command: Command, git_dir: &Path, url: &RepositoryUrl) -> Result<Call, GitError> {
         let mut call = self.base(command, git_dir, self.network);
         call.remote = true;
         // A name that resolves to this machine or its link would reach services that trust whatever comes from there. Where
@@ -310,7 +310,7 @@ impl Call {
     }
 
     /// Runs to the end and keeps at most `most` bytes of the output.
-    pub(super) async fn run(self, input: Input, most: usize) -> Result<Finished, Failure> {
+    pub(super) async fn run(self, input: Input, most: usize) -> Result<Finished, GitError> {
         let (mut finished, (stdout, cut)) = self.stream(input, |out| read_bounded(out, most)).await?;
         finished.stdout = stdout;
         finished.cut = cut;
@@ -322,7 +322,7 @@ impl Call {
         mut self,
         input: Input,
         consume: impl FnOnce(ChildStdout) -> F,
-    ) -> Result<(Finished, T), Failure>
+    ) -> Result<(Finished, T), GitError>
     where
         F: Future<Output = std::io::Result<T>>,
     {
@@ -343,7 +343,7 @@ impl Call {
         }
         // Held until the child has ended; who must be alone has a deadline, so this wait has one too.
         let _turn = Arc::clone(&self.turn).read_owned().await;
-        let mut child = self.command.spawn().map_err(|e| errors::not_started(&e))?;
+        let mut child = self.command.spawn().map_err(GitError::NotStarted)?;
         let fuse = self.hold.clone().zip(child.stdin.take_if(|_| self.hold.is_some()));
         // What is under a fuse is ended by it: by itself, or when the pipe to it closes.
         let mut group = if fuse.is_some() { Group(None) } else { Group::of(&child) };
@@ -364,17 +364,15 @@ impl Call {
         let Ok(((read, stderr, ()), status)) = ended else {
             return Err(self.late(child, group).await);
         };
-        let status = status
-            .map_err(|e| Failure::new(FailureKind::Internal, format!("waiting for git failed: {e}")))?;
+        let status = status.map_err(|e| errors::io("waiting for git", e))?;
         // From here on the number of the group may belong to somebody else.
         group.disarm();
         let stderr = self.secrets.clean(&String::from_utf8_lossy(&stderr));
-        let read = read
-            .map_err(|e| Failure::new(FailureKind::Internal, format!("reading git's output failed: {e}")))?;
+        let read = read.map_err(|e| errors::io("reading git's output", e))?;
         Ok((Finished { status, stdout: Vec::new(), stderr, cut: false }, read))
     }
 
-    async fn late(&self, mut child: Child, mut group: Group) -> Failure {
+    async fn late(&self, mut child: Child, mut group: Group) -> GitError {
         if self.hold.is_some() {
             // Its pipe is closed by now, and it needs a moment to bury what it ran.
             let _ = tokio::time::timeout(FUSE_BURNS, child.wait()).await;
@@ -384,19 +382,7 @@ impl Call {
         // A killed child is gone at once unless the kernel holds it; dropping it then leaves reaping to tokio.
         let _ = tokio::time::timeout(Duration::from_secs(5), child.wait()).await;
         group.disarm();
-        let seconds = self.deadline.as_secs_f32();
-        match self.remote {
-            true => Failure::new(
-                FailureKind::Network,
-                format!(
-                    "the git remote did not finish within {seconds} s and was given up; check that it is reachable"
-                ),
-            ),
-            false => Failure::new(
-                FailureKind::Internal,
-                format!("git did not finish within {seconds} s and was ended"),
-            ),
-        }
+        GitError::Late { is_remote: self.remote, seconds: self.deadline.as_secs_f32() }
     }
 }
 

@@ -7,11 +7,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::limits;
 use percent_encoding::percent_decode_str;
 
+use super::errors::GitError;
 use super::errors::Secrets;
 use crate::bounded_file;
 use crate::secret_scan::KnownSecrets;
@@ -56,7 +57,7 @@ impl Credentials {
         &self,
         url: &RepositoryUrl,
         scratch: &Path,
-    ) -> Result<Option<CredentialFile>, Failure> {
+    ) -> Result<Option<CredentialFile>, GitError> {
         let Some(line) = self.line_for(url)? else { return Ok(None) };
         let path = scratch.join(uuid::Uuid::new_v4().simple().to_string());
         let guard = CredentialFile { path, line };
@@ -67,7 +68,7 @@ impl Credentials {
             file.write_all(b"\n")
         };
         write().map_err(|e| {
-            Failure::new(
+            GitError::refused(
                 FailureKind::Internal,
                 format!("a private credentials file could not be written: {e}"),
             )
@@ -96,7 +97,7 @@ impl Credentials {
         }
     }
 
-    fn line_for(&self, url: &RepositoryUrl) -> Result<Option<String>, Failure> {
+    fn line_for(&self, url: &RepositoryUrl) -> Result<Option<String>, GitError> {
         let Some((scheme, authority)) = scheme_and_authority(url) else { return Ok(None) };
         if let Some(file) = &self.file {
             let text = bounded_file::read_linked_text(file, limits::SETTING_FILE_BYTES).map_err(|e| {
@@ -104,7 +105,7 @@ impl Credentials {
                     "the credentials file {} could not be read: {e}; check MOSAIC_GIT_CREDENTIALS_FILE",
                     file.display()
                 );
-                Failure::new(FailureKind::RemoteAuth, why)
+                GitError::refused(FailureKind::RemoteAuth, why)
             })?;
             self.learn(&text);
             if let Some(line) = text.lines().find_map(|line| matching_line(line, scheme, &authority)) {

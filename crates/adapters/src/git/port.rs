@@ -18,13 +18,14 @@ use mosaic_core::ports::repositories::{
 use tokio::sync::mpsc;
 
 use super::bundle_spec::Purpose;
+use super::errors::GitError;
 use super::repositories::GitRepositories;
 use super::{errors, ref_files, ref_names};
 
 #[async_trait]
 impl Trees for GitRepositories {
     async fn make_tree(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
-        self.make_tree_now(request).await
+        self.make_tree_now(request).await.map_err(GitError::at_edge)
     }
 
     async fn has_tree(&self, agent: AgentId) -> Result<bool, Failure> {
@@ -33,23 +34,24 @@ impl Trees for GitRepositories {
     }
 
     async fn checkout_for_judging(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
-        self.checkout_now(request).await
+        self.checkout_now(request).await.map_err(GitError::at_edge)
     }
 
     async fn bundle_for_judging(&self, request: &JudgingRequest) -> Result<PathBuf, Failure> {
-        self.judging_bundle(request).await
+        self.judging_bundle(request).await.map_err(GitError::at_edge)
     }
 
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
-        self.remove_now(agent)
+        self.remove_now(agent).map_err(GitError::at_edge)
     }
 
     async fn abandon(&self, agent: AgentId) -> Result<u64, Failure> {
-        self.abandon_now(agent)
+        self.abandon_now(agent).map_err(GitError::at_edge)
     }
 
     async fn keep_beside(&self, agent: AgentId) -> Result<Vec<String>, Failure> {
-        self.keep_beside_now(agent).map_err(|e| errors::io("keeping what lies beside the agent's tree", &e))
+        self.keep_beside_now(agent)
+            .map_err(|e| errors::io("keeping what lies beside the agent's tree", e).at_edge())
     }
 
     async fn beside_bytes(&self, agent: AgentId) -> Result<u64, Failure> {
@@ -61,26 +63,26 @@ impl Trees for GitRepositories {
     }
 
     async fn present(&self) -> Result<Vec<AgentId>, Failure> {
-        self.present_now().map_err(|e| errors::io("listing the directories of agents", &e))
+        self.present_now().map_err(|e| errors::io("listing the directories of agents", e).at_edge())
     }
 
     async fn stray_tree(&self, agent: AgentId) -> Result<StrayTree, Failure> {
-        self.stray_tree_now(agent).map_err(|e| errors::io("looking at a tree without a record", &e))
+        self.stray_tree_now(agent).map_err(|e| errors::io("looking at a tree without a record", e).at_edge())
     }
 }
 
 #[async_trait]
 impl Intake for GitRepositories {
     async fn harvest(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
-        self.prepare_harvest(request, Purpose::Commit).await
+        self.prepare_harvest(request, Purpose::Commit).await.map_err(GitError::at_edge)
     }
 
     async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Received, Failure> {
-        self.receive_now(request, outbox).await
+        self.receive_now(request, outbox).await.map_err(GitError::at_edge)
     }
 
     async fn snapshot(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
-        self.prepare_harvest(request, Purpose::Snapshot).await
+        self.prepare_harvest(request, Purpose::Snapshot).await.map_err(GitError::at_edge)
     }
 
     async fn receive_snapshot(
@@ -88,11 +90,11 @@ impl Intake for GitRepositories {
         request: &TreeRequest,
         outbox: &Path,
     ) -> Result<Option<CommitId>, Failure> {
-        self.receive_snapshot_now(request, outbox).await
+        self.receive_snapshot_now(request, outbox).await.map_err(GitError::at_edge)
     }
 
     async fn salvage(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
-        self.prepare_harvest(request, Purpose::Salvage).await
+        self.prepare_harvest(request, Purpose::Salvage).await.map_err(GitError::at_edge)
     }
 
     async fn receive_salvage(
@@ -100,7 +102,7 @@ impl Intake for GitRepositories {
         request: &TreeRequest,
         outbox: &Path,
     ) -> Result<Option<Salvaged>, Failure> {
-        self.receive_salvage_now(request, outbox).await
+        self.receive_salvage_now(request, outbox).await.map_err(GitError::at_edge)
     }
 }
 
@@ -112,7 +114,7 @@ impl Commits for GitRepositories {
         commit: &CommitId,
         lines: &[String],
     ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
-        self.files_with_now(repository, commit, lines).await
+        self.files_with_now(repository, commit, lines).await.map_err(GitError::at_edge)
     }
 
     async fn additions(
@@ -122,7 +124,7 @@ impl Commits for GitRepositories {
         head: &CommitId,
         into: mpsc::Sender<Added>,
     ) -> Result<(), Failure> {
-        self.additions_now(repository, base, head, into).await
+        self.additions_now(repository, base, head, into).await.map_err(GitError::at_edge)
     }
 
     async fn filtered(
@@ -131,7 +133,7 @@ impl Commits for GitRepositories {
         base: &CommitId,
         head: &CommitId,
     ) -> Result<Vec<FilteredPath>, Failure> {
-        self.filtered_now(repository, base, head).await
+        self.filtered_now(repository, base, head).await.map_err(GitError::at_edge)
     }
 
     async fn filters(
@@ -139,7 +141,7 @@ impl Commits for GitRepositories {
         repository: &RepositoryUrl,
         commit: &CommitId,
     ) -> Result<Vec<FilterUse>, Failure> {
-        self.filters_now(repository, commit).await
+        self.filters_now(repository, commit).await.map_err(GitError::at_edge)
     }
 
     async fn read_file(
@@ -149,7 +151,7 @@ impl Commits for GitRepositories {
         path: &str,
         most: usize,
     ) -> Result<Option<Vec<u8>>, Failure> {
-        self.read_file_now(repository, commit, path, most).await
+        self.read_file_now(repository, commit, path, most).await.map_err(GitError::at_edge)
     }
 
     async fn list_files(
@@ -158,7 +160,7 @@ impl Commits for GitRepositories {
         commit: &CommitId,
         below: &str,
     ) -> Result<Vec<String>, Failure> {
-        self.list_files_now(repository, commit, below).await
+        self.list_files_now(repository, commit, below).await.map_err(GitError::at_edge)
     }
 
     async fn export(
@@ -168,7 +170,7 @@ impl Commits for GitRepositories {
         directory: &str,
         into: &Path,
     ) -> Result<(), Failure> {
-        self.export_now(repository, commit, directory, into).await
+        self.export_now(repository, commit, directory, into).await.map_err(GitError::at_edge)
     }
 
     async fn diff(
@@ -179,7 +181,7 @@ impl Commits for GitRepositories {
         form: DiffForm,
         most: usize,
     ) -> Result<(Vec<u8>, bool), Failure> {
-        self.diff_now(repository, base, head, form, most).await
+        self.diff_now(repository, base, head, form, most).await.map_err(GitError::at_edge)
     }
 
     async fn stat(
@@ -188,7 +190,7 @@ impl Commits for GitRepositories {
         base: &CommitId,
         head: &CommitId,
     ) -> Result<Vec<FileStat>, Failure> {
-        self.stat_now(repository, base, head).await
+        self.stat_now(repository, base, head).await.map_err(GitError::at_edge)
     }
 }
 
@@ -204,7 +206,7 @@ impl Publisher for GitRepositories {
         base: &BranchName,
         own: &BranchName,
     ) -> Result<RemoteState, Failure> {
-        self.fetch_now(repository, base, Some(own)).await
+        self.fetch_now(repository, base, Some(own)).await.map_err(GitError::at_edge)
     }
 
     async fn fit(
@@ -213,7 +215,7 @@ impl Publisher for GitRepositories {
         base: &BranchName,
         head: &CommitId,
     ) -> Result<Fit, Failure> {
-        self.fit_now(repository, base, head).await
+        self.fit_now(repository, base, head).await.map_err(GitError::at_edge)
     }
 
     async fn push(
@@ -224,7 +226,7 @@ impl Publisher for GitRepositories {
         expected: Option<&CommitId>,
         hold: &Hold,
     ) -> Result<Pushed, Failure> {
-        self.push_now(repository, head, branch, expected, hold).await
+        self.push_now(repository, head, branch, expected, hold).await.map_err(GitError::at_edge)
     }
 
     async fn shown(
@@ -234,7 +236,7 @@ impl Publisher for GitRepositories {
         base: &BranchName,
         commits: &[CommitId],
     ) -> Result<Option<CommitId>, Failure> {
-        self.shown_now(repository, branch, base, commits).await
+        self.shown_now(repository, branch, base, commits).await.map_err(GitError::at_edge)
     }
 
     async fn keep_remote_tip(
@@ -244,7 +246,7 @@ impl Publisher for GitRepositories {
         tip: &CommitId,
         agent: AgentId,
     ) -> Result<KeptRef, Failure> {
-        self.keep_remote_tip_now(repository, branch, tip, agent).await
+        self.keep_remote_tip_now(repository, branch, tip, agent).await.map_err(GitError::at_edge)
     }
 }
 
@@ -261,7 +263,7 @@ impl KeptWork for GitRepositories {
     }
 
     async fn restore(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
-        self.restore_now(request).await
+        self.restore_now(request).await.map_err(GitError::at_edge)
     }
 
     fn cache_of(&self, repository: &RepositoryUrl) -> RepoCache {
@@ -270,11 +272,11 @@ impl KeptWork for GitRepositories {
 
     async fn kept_refs(&self) -> Result<Vec<KeptRefs>, Failure> {
         self.ready().await;
-        self.kept_refs_now().map_err(|e| errors::io("listing what is kept of agents", &e))
+        self.kept_refs_now().map_err(|e| errors::io("listing what is kept of agents", e).at_edge())
     }
 
     async fn refs_of(&self, cache: &RepoCache, agent: AgentId, most: usize) -> Result<Vec<KeptRef>, Failure> {
-        self.refs_of_now(cache, agent, most).await
+        self.refs_of_now(cache, agent, most).await.map_err(GitError::at_edge)
     }
 
     async fn unmerged(
@@ -284,14 +286,14 @@ impl KeptWork for GitRepositories {
         safe: &[CommitId],
         most: usize,
     ) -> Result<Vec<UnmergedCommit>, Failure> {
-        self.unmerged_now(cache, agent, safe, most).await
+        self.unmerged_now(cache, agent, safe, most).await.map_err(GitError::at_edge)
     }
 
     async fn forget(&self, cache: &RepoCache, agent: AgentId) -> Result<(), Failure> {
-        self.forget_now(cache, agent).await
+        self.forget_now(cache, agent).await.map_err(GitError::at_edge)
     }
 
     async fn tidy(&self, running: &[RepositoryUrl]) -> Result<Option<RepoCache>, Failure> {
-        self.tidy_now(running).await
+        self.tidy_now(running).await.map_err(GitError::at_edge)
     }
 }

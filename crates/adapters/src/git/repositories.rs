@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::ports::repositories::NotAllowed;
 use parking_lot::Mutex;
@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use super::cache::blocked_branch::{PrefixLook, PrefixOf};
 use super::cache::commit_cache::CommitCache;
 use super::cache::last_fetch::RepositoryLock;
+use super::errors::GitError;
 use super::layout::Layout;
 use super::local_path::local_form;
 use super::options::GitOptions;
@@ -109,8 +110,8 @@ impl GitRepositories {
         self.trash.idle().await;
     }
 
-    pub(super) fn allow(&self, url: &RepositoryUrl) -> Result<(), Failure> {
-        self.allows(url).map_err(|e| Failure::new(FailureKind::BadInput, e.0))
+    pub(super) fn allow(&self, url: &RepositoryUrl) -> Result<(), GitError> {
+        self.allows(url).map_err(|e| GitError::refused(FailureKind::BadInput, e.0))
     }
 
     pub(super) fn repository_lock(&self, bare: &Path) -> RepositoryLock {

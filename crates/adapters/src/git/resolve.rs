@@ -3,10 +3,11 @@
 //! the second time leads nowhere else. Over ssh the host's key says who answers, and a name may mean something in the operator's
 //! own configuration, so it is looked up once more there.
 
+use super::errors::GitError;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::is_local_address;
 
 /// Longest time for the look-up. Git has a deadline of its own and says better what a name server that hangs means.
@@ -14,7 +15,7 @@ const LOOK_UP: Duration = Duration::from_secs(5);
 
 /// Returns the addresses of a host. Errors when one is this machine or on its link. A host that cannot be looked up has none: it
 /// is left to git, or to its proxy.
-pub(super) async fn outside(host: &str) -> Result<Vec<IpAddr>, Failure> {
+pub(super) async fn outside(host: &str) -> Result<Vec<IpAddr>, GitError> {
     let Ok(Ok(found)) = tokio::time::timeout(LOOK_UP, tokio::net::lookup_host((host, 0))).await else {
         return Ok(Vec::new());
     };
@@ -42,9 +43,9 @@ pub(super) fn pin(host: &str, port: u16, addresses: &[IpAddr]) -> Option<String>
     Some(format!("{host}:{port}:{}", all.join(",")))
 }
 
-fn check(host: &str, mut addresses: impl Iterator<Item = IpAddr>) -> Result<(), Failure> {
+fn check(host: &str, mut addresses: impl Iterator<Item = IpAddr>) -> Result<(), GitError> {
     match addresses.find(|address| is_local_address(*address) || is_our_own(*address)) {
-        Some(address) => Err(Failure::new(
+        Some(address) => Err(GitError::refused(
             FailureKind::BadInput,
             format!(
                 "{host} resolves to {address}, an address of this machine or of its link; set MOSAIC_ALLOW_LOCAL_REPOSITORIES=true to allow it"
@@ -82,8 +83,8 @@ mod tests {
         assert!(found(&["192.0.2.1", "2001:db8::1"]).is_ok() && found(&[]).is_ok());
         for list in [&["127.0.0.1"][..], &["192.0.2.1", "::1"], &["169.254.169.254"], &["::ffff:127.0.0.1"]] {
             let failure = found(list).unwrap_err();
-            assert_eq!(failure.kind, FailureKind::BadInput);
-            assert!(failure.message.contains("git.example.com resolves to"), "{}", failure.message);
+            assert_eq!(failure.kind(), FailureKind::BadInput);
+            assert!(failure.to_string().contains("git.example.com resolves to"), "{failure}");
         }
     }
 

@@ -2,7 +2,7 @@
 //! memory. Hunks are counted, so that no content can pass for a header.
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{Added, AddedPart};
@@ -10,6 +10,7 @@ use tokio::io::AsyncReadExt;
 use tokio::sync::mpsc;
 
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 
 /// A diff that hides nothing: binary files as text, no programs, no renames, no context.
@@ -35,7 +36,7 @@ impl GitRepositories {
         base: &CommitId,
         head: &CommitId,
         into: mpsc::Sender<Added>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), GitError> {
         let dir = self.layout.bare_repository(url);
         // A commit in between is published with its parents, so that each is read and not only the difference between base
         // and head. A merge is compared with the merge that git would make: what a person wrote while resolving is new, the
@@ -89,9 +90,10 @@ impl GitRepositories {
         base: &CommitId,
         head: &CommitId,
         into: &mpsc::Sender<Added>,
-    ) -> Result<bool, Failure> {
-        let too_long =
-            || Failure::new(FailureKind::BadInput, "the new commits are too many or too long to be scanned");
+    ) -> Result<bool, GitError> {
+        let too_long = || {
+            GitError::refused(FailureKind::BadInput, "the new commits are too many or too long to be scanned")
+        };
         let call = self.git.local(dir).args(["rev-list", "--not", "--branches", "--not"]);
         let call = call.args(["--end-of-options", &format!("{base}..{head}")]);
         let listed = call.run(Input::Nothing, COMMITS).await?;
@@ -120,7 +122,7 @@ impl GitRepositories {
             return Ok(true);
         }
         // Never pushed unseen.
-        Err(Failure::new(FailureKind::Internal, "git's list of stored commits could not be understood"))
+        Err(GitError::refused(FailureKind::Internal, "git's list of stored commits could not be understood"))
     }
 }
 

@@ -7,12 +7,12 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 
 use mosaic_core::domain::ids::{BranchName, CommitId};
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::ChildStdout;
 
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, messages};
 
@@ -52,7 +52,7 @@ impl GitRepositories {
         &self,
         url: &RepositoryUrl,
         names: &[String],
-    ) -> Result<Option<Tips>, Failure> {
+    ) -> Result<Option<Tips>, GitError> {
         match url.transport() {
             Transport::Local => self.listed_locally(url, names).await,
             Transport::Https => self.listed_by("remote-https", url, names).await,
@@ -61,7 +61,7 @@ impl GitRepositories {
         }
     }
 
-    async fn listed_locally(&self, url: &RepositoryUrl, names: &[String]) -> Result<Option<Tips>, Failure> {
+    async fn listed_locally(&self, url: &RepositoryUrl, names: &[String]) -> Result<Option<Tips>, GitError> {
         let Some(path) = url.local_path() else { return Ok(None) };
         let mut call = self.git.network(&self.layout.nowhere(), url)?;
         call.env("GIT_PROTOCOL", "version=2");
@@ -78,8 +78,8 @@ impl GitRepositories {
         helper: &str,
         url: &RepositoryUrl,
         names: &[String],
-    ) -> Result<Option<Tips>, Failure> {
-        let unmade = |e: io::Error| errors::io("asking the remote", &e);
+    ) -> Result<Option<Tips>, GitError> {
+        let unmade = |e: io::Error| errors::io("asking the remote", e);
         let (stdin, mut to) = io::pipe().map_err(unmade)?;
         to.write_all(b"stateless-connect git-upload-pack\n").map_err(unmade)?;
         let call = self.git.network(&self.layout.nowhere(), url)?.args([helper, url.as_str(), url.as_str()]);

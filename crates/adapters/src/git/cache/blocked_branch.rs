@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use mosaic_core::domain::ids::BranchName;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 
 use super::ask::Tips;
+use crate::git::errors::GitError;
 use crate::git::repositories::{GitRepositories, REMEMBERED};
 
 /// Names above an agent's branch that no branch of its remote may have.
@@ -48,7 +49,7 @@ impl Above {
 }
 
 /// Refuses an agent's branch that a branch of the remote leaves no place for.
-pub(crate) fn blocked(own: &BranchName, above: &Above, by: &BranchName) -> Failure {
+pub(crate) fn blocked(own: &BranchName, above: &Above, by: &BranchName) -> GitError {
     let way_out = match above.task.as_ref() == Some(by) {
         true => "give the task another id",
         false => "choose another first part for the branches of agents (MOSAIC_BRANCH_PREFIX)",
@@ -57,7 +58,7 @@ pub(crate) fn blocked(own: &BranchName, above: &Above, by: &BranchName) -> Failu
         "the remote has a branch {by}, and git keeps no branch {own} beside it, so the work could not be pushed; rename or \
          remove that branch there, or {way_out}"
     );
-    Failure::new(FailureKind::BadInput, why)
+    GitError::refused(FailureKind::BadInput, why)
 }
 
 /// Newest look at a remote that had no branch in the way of a prefix.
@@ -98,7 +99,7 @@ impl GitRepositories {
         dir: &Path,
         own: &BranchName,
         above: &Above,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), GitError> {
         let Some(key) = above.key(dir) else { return Ok(()) };
         if self.free_prefixes.lock().get(&key).is_some_and(|look| look.at.elapsed() < limits::PREFIX_AGE) {
             return Ok(());
@@ -114,7 +115,7 @@ impl GitRepositories {
 
     /// Says which branch of the remote leaves no place for an agent's branch that the remote refused: one that was made there
     /// after the start of the agent. `None` when there is none, or the remote cannot be asked.
-    pub(crate) async fn refused_for(&self, url: &RepositoryUrl, own: &BranchName) -> Option<Failure> {
+    pub(crate) async fn refused_for(&self, url: &RepositoryUrl, own: &BranchName) -> Option<GitError> {
         let above = Above::of(own);
         let names: Vec<&BranchName> = above.prefix.iter().chain(&above.task).collect();
         let answer = self.answer(url, &names).await.ok()?;
@@ -149,9 +150,9 @@ mod tests {
     fn a_refusal_says_which_branch_is_in_the_way_and_what_to_do() {
         let own = name("mosaic/us-1/7d0c6c1e");
         let above = Above::of(&own);
-        let by_prefix = blocked(&own, &above, &name("mosaic")).message;
+        let by_prefix = blocked(&own, &above, &name("mosaic")).to_string();
         assert!(by_prefix.contains("a branch mosaic,") && by_prefix.contains("MOSAIC_BRANCH_PREFIX"));
-        let by_task = blocked(&own, &above, &name("mosaic/us-1")).message;
+        let by_task = blocked(&own, &above, &name("mosaic/us-1")).to_string();
         assert!(by_task.contains("another id") && !by_task.contains("PREFIX"), "{by_task}");
     }
 }

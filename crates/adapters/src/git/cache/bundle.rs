@@ -8,12 +8,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use mosaic_core::domain::ids::{BranchName, CommitId};
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::limits;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt};
 
 use super::old_objects::{Known, SkipList};
 use crate::git::command::{Finished, Input};
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, messages};
 
@@ -40,8 +41,8 @@ pub(crate) struct History {
     pub(crate) same_tree: bool,
 }
 
-pub(crate) fn hostile(why: impl std::fmt::Display) -> Failure {
-    Failure::new(FailureKind::BadInput, format!("what the agent's tree handed over was refused: {why}"))
+pub(crate) fn hostile(why: impl std::fmt::Display) -> GitError {
+    GitError::refused(FailureKind::BadInput, format!("what the agent's tree handed over was refused: {why}"))
 }
 
 impl GitRepositories {
@@ -51,7 +52,7 @@ impl GitRepositories {
         dir: &Path,
         bundle: &Bundle,
         base: &CommitId,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), GitError> {
         let mut done = self.checked(dir, bundle, None).await?;
         for known in [Known::BaseSettings, Known::Remote] {
             // Another failure, such as a full disk, is not cured by a list of known objects, and making the list reads the
@@ -61,7 +62,7 @@ impl GitRepositories {
             }
             let list = self.skip_list(dir, base, known).await;
             let list = list.unwrap_or_else(|e| {
-                tracing::warn!(error = %e.message, "objects of the remote could not be told from the agent's");
+                tracing::warn!(error = %e, "objects of the remote could not be told from the agent's");
                 None
             });
             if let Some(list) = list {
@@ -72,7 +73,7 @@ impl GitRepositories {
             return Ok(());
         }
         let failure = errors::local("checking the agent's commits", done.status, &done.stderr);
-        Err(if failure.kind == FailureKind::Disk { failure } else { hostile(failure.message) })
+        Err(if failure.kind() == FailureKind::Disk { failure } else { hostile(failure) })
     }
 
     async fn checked(
@@ -80,12 +81,12 @@ impl GitRepositories {
         dir: &Path,
         bundle: &Bundle,
         known: Option<&SkipList>,
-    ) -> Result<Finished, Failure> {
+    ) -> Result<Finished, GitError> {
         let open = || {
             let mut pack = bundle.pack.try_clone()?;
             pack.seek(SeekFrom::Start(bundle.pack_at)).map(|_| pack)
         };
-        let pack = open().map_err(|e| errors::io("reading the bundle", &e))?;
+        let pack = open().map_err(|e| errors::io("reading the bundle", e))?;
         let strict = known.map_or("--strict".to_owned(), |list| format!("--strict=skiplist={}", list.name));
         let call = self.git.local(dir);
         let call = match bundle.objects < UNPACK_LIMIT {
@@ -102,7 +103,7 @@ impl GitRepositories {
         dir: &Path,
         base: &CommitId,
         tips: &[&CommitId],
-    ) -> Result<History, Failure> {
+    ) -> Result<History, GitError> {
         // Through the standard input: an agent decides how many tips there are, and arguments are bounded.
         let mut revisions: String = tips.iter().map(|tip| format!("{tip}\n")).collect();
         revisions.push_str(&format!("^{base}\n"));
@@ -141,7 +142,7 @@ impl GitRepositories {
             }
         };
         let (done, (head, base)) = call.stream(Input::Bytes(revisions.into_bytes()), read).await?;
-        done.success("checking that the agent's commits are complete").map_err(|f| hostile(f.message))?;
+        done.success("checking that the agent's commits are complete").map_err(hostile)?;
         Ok(History {
             head: head.is_some(),
             descends: head.is_some() && base.is_some(),
@@ -151,7 +152,7 @@ impl GitRepositories {
 }
 
 /// Opens the bundle: a regular file, not a link, of bounded size. `None` when there is none.
-pub(crate) fn open(outbox: &Path, name: &str) -> Result<Option<Bundle>, Failure> {
+pub(crate) fn open(outbox: &Path, name: &str) -> Result<Option<Bundle>, GitError> {
     // The outbox belongs to the agent's user: a link would read a file of the server's, and a pipe would wait for its other
     // end.
     let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
@@ -162,7 +163,7 @@ pub(crate) fn open(outbox: &Path, name: &str) -> Result<Option<Bundle>, Failure>
         Err(e) => return Err(hostile(format_args!("the bundle could not be opened: {e}"))),
     };
     // The open file is asked and not the path, which may name something else by now.
-    let meta = file.metadata().map_err(|e| errors::io("reading the bundle", &e))?;
+    let meta = file.metadata().map_err(|e| errors::io("reading the bundle", e))?;
     if !meta.is_file() {
         return Err(hostile("the bundle is not a regular file"));
     }
@@ -176,7 +177,7 @@ pub(crate) fn open(outbox: &Path, name: &str) -> Result<Option<Bundle>, Failure>
     parse(file).map(Some)
 }
 
-fn parse(mut file: File) -> Result<Bundle, Failure> {
+fn parse(mut file: File) -> Result<Bundle, GitError> {
     let unreadable = |e: io::Error| hostile(format_args!("the bundle's header: {e}"));
     let mut reader = BufReader::new(Read::by_ref(&mut file).take(HEADER_BYTES));
     let mut at = 0u64;
@@ -227,7 +228,7 @@ mod tests {
     use super::*;
     use crate::git::bundle_spec::BUNDLE;
 
-    fn parsed(bytes: &[u8]) -> Result<Bundle, Failure> {
+    fn parsed(bytes: &[u8]) -> Result<Bundle, GitError> {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(BUNDLE), bytes).unwrap();
         open(dir.path(), BUNDLE).map(Option::unwrap)

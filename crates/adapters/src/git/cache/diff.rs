@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{ChangeKind, DiffForm, FileStat};
 
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 
 /// The comparison, the same for the list of files and for the text: what is paired in one is paired in the other.
@@ -33,7 +34,7 @@ impl GitRepositories {
         head: &CommitId,
         form: DiffForm,
         most: usize,
-    ) -> Result<(Vec<u8>, bool), Failure> {
+    ) -> Result<(Vec<u8>, bool), GitError> {
         // Work that the agent merged from upstream is not its own; without this a merge would show every change that others
         // made meanwhile.
         let base = self.upstream(url, base, head).await?;
@@ -51,7 +52,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         base: &CommitId,
         head: &CommitId,
-    ) -> Result<Vec<FileStat>, Failure> {
+    ) -> Result<Vec<FileStat>, GitError> {
         let base = self.upstream(url, base, head).await?;
         let call = self.git.local(&self.layout.bare_repository(url)).args(COMPARISON).args([
             "-z",
@@ -63,10 +64,13 @@ impl GitRepositories {
             call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("listing the changed files")?;
         // A part of the list would pass for the whole: a gate on changed files would never see the rest.
         if done.cut {
-            return Err(Failure::new(FailureKind::BadInput, "the commits differ in too many files to list"));
+            return Err(GitError::refused(
+                FailureKind::BadInput,
+                "the commits differ in too many files to list",
+            ));
         }
         files(&done.stdout).ok_or_else(|| {
-            Failure::new(FailureKind::Internal, "git's list of changed files could not be understood")
+            GitError::refused(FailureKind::Internal, "git's list of changed files could not be understood")
         })
     }
 }

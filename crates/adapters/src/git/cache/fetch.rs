@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use mosaic_core::domain::ids::{BranchName, CommitId};
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::repositories::RemoteState;
 
@@ -14,6 +14,7 @@ use super::blocked_branch::{Above, blocked};
 use super::last_fetch::LastFetch;
 use super::view::View;
 use crate::git::command::{Finished, Input};
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{bare_repository, errors, messages, ref_files};
 
@@ -26,7 +27,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         base: &BranchName,
         own: Option<&BranchName>,
-    ) -> Result<RemoteState, Failure> {
+    ) -> Result<RemoteState, GitError> {
         self.ready().await;
         // Taken before the remote is asked: only a fetch that began later has seen at least what this question saw.
         let asked = Instant::now();
@@ -40,7 +41,7 @@ impl GitRepositories {
         let Some(seen) = answer.of(base) else {
             let place = errors::plain(url.as_str());
             let why = format!("the branch {base} does not exist in {place}; check context.branch");
-            return Err(Failure::new(FailureKind::MissingBranch, why));
+            return Err(GitError::refused(FailureKind::MissingBranch, why));
         };
         // Where the branch itself is, nothing stands in its way.
         if let Some(own) = own.filter(|_| tip.is_none()) {
@@ -52,7 +53,7 @@ impl GitRepositories {
             }
         }
         bare_repository::ensure(&dir, bare_repository::is_sha256(seen))
-            .map_err(|e| errors::io("making the server's bare repository", &e))?;
+            .map_err(|e| errors::io("making the server's bare repository", e))?;
         let brought = self.bring(url, &dir, base, seen.clone(), asked).await?;
         // A start needs tags, and a trial merge does not.
         if own.is_some() && brought == *seen {
@@ -69,7 +70,7 @@ impl GitRepositories {
         branch: &BranchName,
         seen: CommitId,
         asked: Instant,
-    ) -> Result<CommitId, Failure> {
+    ) -> Result<CommitId, GitError> {
         let name = format!("refs/heads/{branch}");
         if ref_files::read_ref(dir, &name).as_ref() == Some(&seen) {
             return Ok(seen);
@@ -86,7 +87,7 @@ impl GitRepositories {
         }
         let began = Instant::now();
         // Into a view and not into the repository itself, whose refs git would all read and offer to the remote.
-        let view = self.view(dir).map_err(|e| errors::io("fetching the base branch", &e))?;
+        let view = self.view(dir).map_err(|e| errors::io("fetching the base branch", e))?;
         // With force: the remote may have rewritten its branch, and what it shows now is the base.
         let refspec = format!("+{name}:{name}");
         let mut done = self.fetch_refspec(url, dir, &view, &refspec, Tags::Follow).await?;
@@ -108,17 +109,17 @@ impl GitRepositories {
                 "{place} is a shallow clone, which lacks the history that a branch stands on; \
                  run `git fetch --unshallow` there, or check it out with its whole history (fetch-depth: 0)"
             );
-            return Err(Failure::new(FailureKind::BadInput, why));
+            return Err(GitError::refused(FailureKind::BadInput, why));
         }
         let tip = view.tip(&name).ok_or_else(|| {
-            Failure::new(
+            GitError::refused(
                 FailureKind::Internal,
                 format!("git fetched the branch {branch} but left no ref of it"),
             )
         })?;
         // Only now, when all objects are there, the ref moves: a fetch that was killed leaves the old base, which is whole.
         clear_the_way(dir, &name);
-        self.write_ref(dir, &name, &tip).await.map_err(|e| errors::io("keeping the base branch", &e))?;
+        self.write_ref(dir, &name, &tip).await.map_err(|e| errors::io("keeping the base branch", e))?;
         last.insert(branch.to_string(), LastFetch { began, tip: tip.clone() });
         Ok(tip)
     }
@@ -130,7 +131,7 @@ impl GitRepositories {
         view: &View,
         refspec: &str,
         tags: Tags,
-    ) -> Result<Finished, Failure> {
+    ) -> Result<Finished, GitError> {
         // The tags of commits that are fetched come along: `git describe` tells versions by them.
         let tags: &[&str] = if tags == Tags::None { &["--no-tags"] } else { &[] };
         let call = self.git.network(dir, url)?.args(["fetch", "--quiet"]).args(tags).args([
@@ -149,7 +150,7 @@ impl GitRepositories {
         &self,
         url: &RepositoryUrl,
         branches: &[&BranchName],
-    ) -> Result<Vec<Option<CommitId>>, Failure> {
+    ) -> Result<Vec<Option<CommitId>>, GitError> {
         let answer = self.answer(url, branches).await?;
         Ok(branches.iter().map(|branch| answer.of(branch).cloned()).collect())
     }
@@ -159,7 +160,7 @@ impl GitRepositories {
         &self,
         url: &RepositoryUrl,
         branches: &[&BranchName],
-    ) -> Result<Tips, Failure> {
+    ) -> Result<Tips, GitError> {
         self.allow(url)?;
         let names: Vec<String> = branches.iter().map(|b| format!("refs/heads/{b}")).collect();
         if let Some(tips) = self.listed(url, &names).await? {

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use mosaic_core::domain::gates::FilteredPath;
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::FilterUse;
@@ -18,6 +18,7 @@ use super::attributes;
 use super::new_entries::NewEntry;
 use super::operator_attributes::{Copy, OperatorAttributes};
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::output::{field, next_object};
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, private_files};
@@ -44,7 +45,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         base: &CommitId,
         head: &CommitId,
-    ) -> Result<Vec<FilteredPath>, Failure> {
+    ) -> Result<Vec<FilteredPath>, GitError> {
         let operator = self.operator_attributes(url).await?;
         let of_base = self.attributes(url, base, &operator).await?;
         let mut all = vec![of_base.clone(), self.attributes(url, head, &operator).await?];
@@ -91,7 +92,7 @@ impl GitRepositories {
         &self,
         url: &RepositoryUrl,
         commit: &CommitId,
-    ) -> Result<Vec<FilterUse>, Failure> {
+    ) -> Result<Vec<FilterUse>, GitError> {
         let operator = self.operator_attributes(url).await?;
         let attributes = self.attributes(url, commit, &operator).await?;
         if attributes.is_empty() && operator.is_empty() {
@@ -114,7 +115,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         commit: &CommitId,
         operator: &OperatorAttributes,
-    ) -> Result<Vec<File>, Failure> {
+    ) -> Result<Vec<File>, GitError> {
         // The operator's files may define a macro that a commit's files use.
         let any = !operator.is_empty();
         let question =
@@ -144,7 +145,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         commit: &CommitId,
         wanted: impl Fn(&[u8]) -> bool,
-    ) -> Result<Vec<File>, Failure> {
+    ) -> Result<Vec<File>, GitError> {
         let call = self.git.local(&self.layout.bare_repository(url)).args([
             "ls-tree",
             "-r",
@@ -172,7 +173,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         mut files: Vec<File>,
         any: bool,
-    ) -> Result<(Vec<File>, bool), Failure> {
+    ) -> Result<(Vec<File>, bool), GitError> {
         if files.is_empty() {
             return Ok((files, false));
         }
@@ -205,7 +206,7 @@ impl GitRepositories {
         attributes: &[File],
         operator: &OperatorAttributes,
         paths: &[Vec<u8>],
-    ) -> Result<Filters, Failure> {
+    ) -> Result<Filters, GitError> {
         if attributes.is_empty() && operator.is_empty() || paths.is_empty() {
             return Ok(Filters::new());
         }
@@ -223,9 +224,9 @@ impl GitRepositories {
         attributes: &[File],
         weaker: Option<&Copy>,
         paths: &[Vec<u8>],
-    ) -> Result<Filters, Failure> {
+    ) -> Result<Filters, GitError> {
         let index = Index::new(self.layout.data.join("git/attributes"))
-            .map_err(|e| errors::io("reading the attributes of a commit", &e))?;
+            .map_err(|e| errors::io("reading the attributes of a commit", e))?;
         let dir = self.layout.bare_repository(url);
         let mut entries = Vec::new();
         for file in attributes {
@@ -265,7 +266,7 @@ impl GitRepositories {
         base: &CommitId,
         (attributes, operator): (&[File], &OperatorAttributes),
         objects: &HashSet<String>,
-    ) -> Result<HashMap<String, HashSet<String>>, Failure> {
+    ) -> Result<HashMap<String, HashSet<String>>, GitError> {
         let mut files = self.files(url, base, |_| true).await?;
         files.retain(|file| objects.contains(&file.object));
         let paths: Vec<Vec<u8>> = files.iter().map(|file| file.path.clone()).collect();
@@ -281,7 +282,7 @@ impl GitRepositories {
 }
 
 /// Lists the commits whose attribute files are neither the base's nor the head's.
-fn between(new: &[NewEntry], head: &CommitId) -> Result<Vec<CommitId>, Failure> {
+fn between(new: &[NewEntry], head: &CommitId) -> Result<Vec<CommitId>, GitError> {
     let is_attributes = |path: &[u8]| path.rsplit(|byte| *byte == b'/').next() == Some(ATTRIBUTES);
     let named = new.iter().filter(|entry| is_attributes(&entry.path)).map(|entry| entry.commit.as_str());
     let commits: BTreeSet<&str> = named.filter(|commit| *commit != head.as_str()).collect();
@@ -290,7 +291,7 @@ fn between(new: &[NewEntry], head: &CommitId) -> Result<Vec<CommitId>, Failure> 
             "more than {} commits change git attributes, which decide what may be published; make fewer of them",
             limits::ATTRIBUTE_COMMITS
         );
-        return Err(Failure::new(FailureKind::Unpublishable, why));
+        return Err(GitError::refused(FailureKind::Unpublishable, why));
     }
     Ok(commits.into_iter().filter_map(|commit| commit.parse().ok()).collect())
 }

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use aho_corasick::AhoCorasick;
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 
 impl GitRepositories {
@@ -18,7 +18,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         commit: &CommitId,
         lines: &[String],
-    ) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+    ) -> Result<Vec<(String, Vec<u8>)>, GitError> {
         // By standard input: the lines are secrets, and arguments stand in the process table.
         let call = self
             .git

@@ -9,13 +9,13 @@ use std::time::SystemTime;
 
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp};
 use mosaic_core::domain::kept_work::KeptRef;
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{KeptRefs, RepoCache, UnmergedCommit};
 
 use crate::bounded_file;
 use crate::git::command::Input;
 use crate::git::errors;
+use crate::git::errors::GitError;
 use crate::git::ref_names::{self, PLACES};
 use crate::git::repositories::GitRepositories;
 
@@ -69,7 +69,7 @@ impl GitRepositories {
         cache: &RepoCache,
         agent: AgentId,
         most: usize,
-    ) -> Result<Vec<KeptRef>, Failure> {
+    ) -> Result<Vec<KeptRef>, GitError> {
         let dir = self.cache_dir(cache);
         if !has_refs(&dir, agent) {
             return Ok(Vec::new());
@@ -95,7 +95,7 @@ impl GitRepositories {
         agent: AgentId,
         safe: &[CommitId],
         most: usize,
-    ) -> Result<Vec<UnmergedCommit>, Failure> {
+    ) -> Result<Vec<UnmergedCommit>, GitError> {
         let dir = self.cache_dir(cache);
         if !has_refs(&dir, agent) {
             return Ok(Vec::new());
@@ -126,9 +126,9 @@ impl GitRepositories {
         Ok(done.text().lines().filter_map(named).collect())
     }
 
-    pub(crate) async fn forget_now(&self, cache: &RepoCache, agent: AgentId) -> Result<(), Failure> {
+    pub(crate) async fn forget_now(&self, cache: &RepoCache, agent: AgentId) -> Result<(), GitError> {
         let dir = self.cache_dir(cache);
-        let failed = |e: io::Error| errors::io("removing the refs of the agent", &e);
+        let failed = |e: io::Error| errors::io("removing the refs of the agent", e);
         // Neither a fetch nor a repack runs meanwhile: both read the refs that are deleted here.
         let lock = self.repository_lock(&dir);
         let _alone = lock.lock().await;

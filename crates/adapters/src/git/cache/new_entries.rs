@@ -1,12 +1,12 @@
 //! The paths that new commits of an agent change: all of it would be published, not only what is left of it in the head.
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use tokio::io::BufReader;
 
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::output::field;
 use crate::git::repositories::GitRepositories;
 
@@ -31,7 +31,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         base: &CommitId,
         head: &CommitId,
-    ) -> Result<Vec<NewEntry>, Failure> {
+    ) -> Result<Vec<NewEntry>, GitError> {
         let call = self.git.local(&self.layout.bare_repository(url)).args([
             "log",
             "--format=commit %H",

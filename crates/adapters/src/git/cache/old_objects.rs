@@ -4,12 +4,12 @@
 use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, BufWriter};
 
 use crate::git::command::Input;
 use crate::git::errors;
+use crate::git::errors::GitError;
 use crate::git::output::field;
 use crate::git::repositories::GitRepositories;
 
@@ -44,7 +44,7 @@ impl GitRepositories {
         dir: &Path,
         base: &CommitId,
         known: Known,
-    ) -> Result<Option<SkipList>, Failure> {
+    ) -> Result<Option<SkipList>, GitError> {
         let name = format!("known-{}", uuid::Uuid::new_v4().simple());
         let file = self.git.place_at_home(&name);
         let mut list = SkipList { file, name, is_empty: true };
@@ -74,10 +74,10 @@ impl GitRepositories {
         args: &[&str],
         (separator, end): (u8, u8),
         wanted: impl Fn(&[u8]) -> bool,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), GitError> {
         let what = "listing what the remote has";
         let file = tokio::fs::OpenOptions::new().append(true).create(true).open(&list.file).await;
-        let mut file = BufWriter::new(file.map_err(|e| errors::io(what, &e))?);
+        let mut file = BufWriter::new(file.map_err(|e| errors::io(what, e))?);
         let is_empty = &mut list.is_empty;
         let read = |out| async move {
             let (mut out, mut line) = (BufReader::new(out), Vec::new());
@@ -103,7 +103,7 @@ impl GitRepositories {
         &self,
         url: &RepositoryUrl,
         commit: &CommitId,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, GitError> {
         let question = (self.layout.bare_repository(url), commit.to_string(), String::new(), 0);
         if let Some(known) = self.duplicates.recall(&question) {
             return Ok(*known);

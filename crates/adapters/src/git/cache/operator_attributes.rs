@@ -5,11 +5,11 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 
 use super::attributes;
+use crate::git::errors::GitError;
 use crate::git::local_path::local_form;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, private_files};
@@ -71,7 +71,7 @@ pub fn unreadable_attributes(files: &[PathBuf]) -> Vec<(PathBuf, std::io::Error)
 
 impl GitRepositories {
     /// Says which attribute files of the operator cannot be read for a repository, to be told when an agent's tree is made.
-    pub(crate) async fn attribute_warnings(&self, url: &RepositoryUrl) -> Result<Vec<String>, Failure> {
+    pub(crate) async fn attribute_warnings(&self, url: &RepositoryUrl) -> Result<Vec<String>, GitError> {
         let read = self.operator_attributes(url).await?;
         let named = read.unreadable.iter().map(|(file, why)| {
             let file = errors::plain(&file.to_string_lossy());
@@ -87,11 +87,11 @@ impl GitRepositories {
     pub(crate) async fn operator_attributes(
         &self,
         url: &RepositoryUrl,
-    ) -> Result<OperatorAttributes, Failure> {
+    ) -> Result<OperatorAttributes, GitError> {
         let clone = url.local_path().map(|path| local_form(Path::new(path)));
         let (shared, dir) = (self.attribute_sources.clone(), self.layout.data.join("git/attributes"));
         let read = disk::run(move || copies(&shared, clone.as_deref(), &dir)).await;
-        let failed = |e| errors::io("reading the operator's attribute files", &e);
+        let failed = |e| errors::io("reading the operator's attribute files", e);
         let read = read.map_err(failed)?.map_err(failed)?;
         for (file, why) in &read.unreadable {
             // Once for each file: every gating reads them again.

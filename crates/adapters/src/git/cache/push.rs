@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use mosaic_core::domain::ids::{BranchName, CommitId};
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::Pushed;
@@ -11,6 +10,7 @@ use mosaic_core::ports::repositories::Pushed;
 use super::fetch::Tags;
 use super::local_push;
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, messages};
 
@@ -33,12 +33,12 @@ impl GitRepositories {
         branch: &BranchName,
         expected: Option<&CommitId>,
         hold: &Hold,
-    ) -> Result<Pushed, Failure> {
+    ) -> Result<Pushed, GitError> {
         self.allow(url)?;
         let name = format!("refs/heads/{branch}");
         let dir = self.layout.bare_repository(url);
         // With the repository's own refs git would read those of every agent that ever ran for each push.
-        let view = self.view(&dir).map_err(|e| errors::io("pushing the branch", &e))?;
+        let view = self.view(&dir).map_err(|e| errors::io("pushing the branch", e))?;
         let receiving =
             url.local_path().and_then(|remote| local_push::receiving_command(&dir, remote, &name));
         let receiving = receiving.map(|command| format!("--receive-pack={command}"));
@@ -80,7 +80,7 @@ impl GitRepositories {
                 if expected.is_none()
                     && let Some(blocked) = self.refused_for(url, branch).await
                 {
-                    return Ok(Pushed::Refused(blocked.message));
+                    return Ok(Pushed::Refused(blocked.to_string()));
                 }
                 Ok(Pushed::Refused(words(why, &done.stderr)))
             }
@@ -93,7 +93,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         head: &CommitId,
         branch: &BranchName,
-    ) -> Result<Pushed, Failure> {
+    ) -> Result<Pushed, GitError> {
         let tip = self.tips(url, &[branch]).await?.pop().flatten();
         Ok(if tip.as_ref() == Some(head) { Pushed::Done } else { Pushed::Moved(tip) })
     }
@@ -106,7 +106,7 @@ impl GitRepositories {
         branch: &BranchName,
         base: &BranchName,
         commits: &[CommitId],
-    ) -> Result<Option<CommitId>, Failure> {
+    ) -> Result<Option<CommitId>, GitError> {
         let tips = self.tips(url, &[branch, base]).await?;
         // The common case costs one question and no fetch.
         if let Some(shown) = commits.iter().find(|commit| tips.first() == Some(&Some((*commit).clone()))) {
@@ -129,12 +129,12 @@ impl GitRepositories {
         name: &BranchName,
         tip: &CommitId,
         commits: &[CommitId],
-    ) -> Result<Option<CommitId>, Failure> {
+    ) -> Result<Option<CommitId>, GitError> {
         let dir = self.layout.bare_repository(url);
         if !self.has_commit(&dir, tip).await? {
             // Into no ref: objects of a branch that only passes by stay as long as any that nothing reaches.
             let refspec = format!("refs/heads/{name}");
-            let view = self.view(&dir).map_err(|e| errors::io("asking the remote", &e))?;
+            let view = self.view(&dir).map_err(|e| errors::io("asking the remote", e))?;
             let done = self.fetch_refspec(url, &dir, &view, &refspec, Tags::None).await?;
             if !done.status.success() || !self.has_commit(&dir, tip).await? {
                 return Ok(None);
@@ -150,7 +150,7 @@ impl GitRepositories {
         Ok(None)
     }
 
-    async fn has_commit(&self, dir: &Path, commit: &CommitId) -> Result<bool, Failure> {
+    async fn has_commit(&self, dir: &Path, commit: &CommitId) -> Result<bool, GitError> {
         let call = self.git.local(dir).args(["cat-file", "-e", &format!("{commit}^{{commit}}")]);
         Ok(call.run(Input::Nothing, 0).await?.status.success())
     }

@@ -6,12 +6,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, private_files};
 
@@ -25,7 +26,7 @@ impl GitRepositories {
         commit: &CommitId,
         path: &str,
         most: usize,
-    ) -> Result<Option<Vec<u8>>, Failure> {
+    ) -> Result<Option<Vec<u8>>, GitError> {
         if !is_tracked_path(path) {
             return Ok(None);
         }
@@ -45,7 +46,7 @@ impl GitRepositories {
         commit: &CommitId,
         path: &str,
         most: usize,
-    ) -> Result<Option<Vec<u8>>, Failure> {
+    ) -> Result<Option<Vec<u8>>, GitError> {
         let call = self.git.local(&self.layout.bare_repository(url)).args(["cat-file", "--batch", "-z"]);
         let ask = format!("{commit}:{path}\0").into_bytes();
         let read = |out| async move {
@@ -68,7 +69,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         commit: &CommitId,
         below: &str,
-    ) -> Result<Vec<String>, Failure> {
+    ) -> Result<Vec<String>, GitError> {
         let question = (self.layout.bare_repository(url), commit.to_string(), below.to_owned(), 0);
         if let Some(known) = self.listings.recall(&question) {
             return Ok((*known).clone());
@@ -85,8 +86,8 @@ impl GitRepositories {
         commit: &CommitId,
         directory: &str,
         into: &Path,
-    ) -> Result<(), Failure> {
-        let io = |e: std::io::Error| errors::io("writing files of the repository", &e);
+    ) -> Result<(), GitError> {
+        let io = |e: std::io::Error| errors::io("writing files of the repository", e);
         let prefix = format!("{}/", directory.trim_end_matches('/'));
         let files: Vec<Entry> =
             self.entries(url, commit, directory).await?.into_iter().filter(Entry::is_file).collect();
@@ -118,7 +119,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         commit: &CommitId,
         below: &str,
-    ) -> Result<Vec<Entry>, Failure> {
+    ) -> Result<Vec<Entry>, GitError> {
         let below = below.trim_end_matches('/');
         let mut call = self.git.local(&self.layout.bare_repository(url)).args([
             "ls-tree",
@@ -140,7 +141,10 @@ impl GitRepositories {
             .await?
             .success("listing the files of a commit")?;
         if done.cut {
-            return Err(Failure::new(FailureKind::BadInput, "the repository has too many files to list"));
+            return Err(GitError::refused(
+                FailureKind::BadInput,
+                "the repository has too many files to list",
+            ));
         }
         Ok(done.stdout.split(|b| *b == 0).filter_map(Entry::parse).collect())
     }
@@ -152,7 +156,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         base: &CommitId,
         head: &CommitId,
-    ) -> Result<CommitId, Failure> {
+    ) -> Result<CommitId, GitError> {
         let dir = self.layout.bare_repository(url);
         let call = self.git.local(&dir).args(["rev-list", "--boundary", "--not", "--branches", "--not"]);
         let call = call.args(["--end-of-options", head.as_str(), &format!("^{base}")]);

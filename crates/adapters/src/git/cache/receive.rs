@@ -8,7 +8,7 @@ use std::path::Path;
 
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{Kept, Received, TreeRequest};
 
@@ -17,6 +17,7 @@ use super::harvest_report::read_report;
 use super::salvage::Salvage;
 use crate::git::bundle_spec::{ASIDE, BUNDLE, Harvested, LeftReport, Report};
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, ref_names};
 
@@ -25,21 +26,21 @@ impl GitRepositories {
         &self,
         request: &TreeRequest,
         outbox: &Path,
-    ) -> Result<Received, Failure> {
+    ) -> Result<Received, GitError> {
         // What lies beside comes first: if the server dies after HEAD was received, the tree may be removed, and nothing else
         // of it would exist.
         let beside = self.receive_bundle(request, outbox, ASIDE).await;
         if let Err(e) = &beside {
-            tracing::warn!(agent.id = %request.agent, error = %e.message, "what lies in a tree beside its commit could not be kept, so the tree stays");
+            tracing::warn!(agent.id = %request.agent, error = %e, "what lies in a tree beside its commit could not be kept, so the tree stays");
         }
         let harvested = read_report(outbox);
         let left = harvested.as_ref().map(|harvested| harvested.left.clone()).unwrap_or_default();
         // The report was written inside the confinement and may lie. A lie here can only keep a tree that could go, or lose
         // the agent its own work.
         let kept = beside.is_ok() && !left.only_there;
-        self.mark_tree(request.agent, kept).map_err(|e| errors::io("keeping the agent's tree", &e))?;
+        self.mark_tree(request.agent, kept).map_err(|e| errors::io("keeping the agent's tree", e))?;
         self.note_repositories(request.agent, &left)
-            .map_err(|e| errors::io("noting the repositories in the agent's tree", &e))?;
+            .map_err(|e| errors::io("noting the repositories in the agent's tree", e))?;
         let saved = beside.unwrap_or_default();
         let bare = self.layout.bare_repository(&request.repository);
         let salvage = match &saved {
@@ -76,7 +77,7 @@ impl GitRepositories {
         bare: &Path,
         salvage: &Salvage,
         received: &Kept,
-    ) -> Result<Vec<String>, Failure> {
+    ) -> Result<Vec<String>, GitError> {
         let mut names = Vec::new();
         for (name, tip) in salvage.tips() {
             let is_part = match received {
@@ -96,7 +97,7 @@ impl GitRepositories {
         bare: &Path,
         salvage: &Salvage,
         received: &Kept,
-    ) -> Result<Option<String>, Failure> {
+    ) -> Result<Option<String>, GitError> {
         let Kept::Commits { head } = received else { return Ok(None) };
         if !salvage.is_rebasing() {
             return Ok(None);
@@ -124,7 +125,7 @@ impl GitRepositories {
         request: &TreeRequest,
         outbox: &Path,
         report: Option<Report>,
-    ) -> Result<Kept, Failure> {
+    ) -> Result<Kept, GitError> {
         let Some(bundle) = open(outbox, BUNDLE)? else {
             return match report {
                 Some(Report::Nothing) => Ok(Kept::Nothing),
@@ -137,7 +138,7 @@ impl GitRepositories {
         let refs = format!("refs/agents/{}", request.agent);
         let keep = async |name: &str, commit: &CommitId| {
             let written = self.write_ref(&dir, &format!("{refs}/{name}"), commit).await;
-            written.map_err(|e| errors::io("keeping the agent's work", &e))
+            written.map_err(|e| errors::io("keeping the agent's work", e))
         };
         if let Some(head) = &bundle.head {
             let seen = self.history(&dir, &request.base, &[head]).await?;
@@ -166,7 +167,7 @@ impl GitRepositories {
         self.history(&dir, &request.base, &tips.values().collect::<Vec<_>>()).await?;
         let old = dir.join(&refs).join("branches");
         if old.is_dir() {
-            fs::remove_dir_all(&old).map_err(|e| errors::io("replacing the agent's kept branches", &e))?;
+            fs::remove_dir_all(&old).map_err(|e| errors::io("replacing the agent's kept branches", e))?;
         }
         let mut kept = Vec::new();
         for (name, tip) in &tips {
@@ -182,19 +183,18 @@ impl GitRepositories {
         &self,
         request: &TreeRequest,
         outbox: &Path,
-    ) -> Result<Option<Salvaged>, Failure> {
+    ) -> Result<Option<Salvaged>, GitError> {
         match self.receive_bundle(request, outbox, BUNDLE).await? {
             Some(saved) => {
                 let left = read_report(outbox).map(|harvested| harvested.left).unwrap_or_default();
-                let (kept, io) =
-                    (!left.only_there, |e: io::Error| errors::io("keeping the agent's tree", &e));
+                let (kept, io) = (!left.only_there, |e: io::Error| errors::io("keeping the agent's tree", e));
                 self.note_repositories(request.agent, &left).map_err(io)?;
                 self.mark_tree(request.agent, kept).map_err(io)?;
                 Ok(Some(saved))
             }
             None => match read_report(outbox) {
                 Some(Harvested { report: Report::Nothing, left }) => {
-                    let io = |e: io::Error| errors::io("keeping the agent's tree", &e);
+                    let io = |e: io::Error| errors::io("keeping the agent's tree", e);
                     self.note_repositories(request.agent, &left).map_err(io)?;
                     self.mark_tree(request.agent, !left.only_there).map_err(io)?;
                     Ok(None)
@@ -208,7 +208,7 @@ impl GitRepositories {
         &self,
         request: &TreeRequest,
         outbox: &Path,
-    ) -> Result<Option<CommitId>, Failure> {
+    ) -> Result<Option<CommitId>, GitError> {
         let Some(bundle) = open(outbox, BUNDLE)? else {
             return match read_report(outbox).map(|harvested| harvested.report) {
                 Some(Report::Nothing) => Ok(None),
@@ -222,17 +222,17 @@ impl GitRepositories {
         // A snapshot is shown as a diff against the base; between histories without a common commit there is none.
         if !seen.head || !seen.descends {
             let why = "the tree's HEAD does not descend from the base, so there is no diff against it";
-            return Err(Failure::new(FailureKind::Diverged, why));
+            return Err(GitError::refused(FailureKind::Diverged, why));
         }
         self.write_ref(&dir, &ref_names::live(request.agent), &head)
             .await
-            .map_err(|e| errors::io("keeping a snapshot of the agent's tree", &e))?;
+            .map_err(|e| errors::io("keeping a snapshot of the agent's tree", e))?;
         Ok((!seen.same_tree).then_some(head))
     }
 
     /// Refuses new commits that name commits of other repositories which neither the base nor a known remote has. One in
     /// between counts like the last: it is published, too.
-    async fn refuse_new_links(&self, request: &TreeRequest, head: &CommitId) -> Result<(), Failure> {
+    async fn refuse_new_links(&self, request: &TreeRequest, head: &CommitId) -> Result<(), GitError> {
         let new = self.new_entries(&request.repository, &request.base, head).await?;
         let named = new.into_iter().filter(|entry| entry.mode == "160000");
         let named: BTreeSet<(Vec<u8>, String)> = named.map(|entry| (entry.path, entry.object)).collect();
@@ -261,7 +261,7 @@ impl GitRepositories {
              Push those commits to the submodule's own remote first, or leave the submodule as it was",
             links.join(", ")
         );
-        Err(Failure::new(FailureKind::Unpublishable, why))
+        Err(GitError::refused(FailureKind::Unpublishable, why))
     }
 
     /// Takes in a bundle of a salvaged tree; `None` when there is none.
@@ -270,7 +270,7 @@ impl GitRepositories {
         request: &TreeRequest,
         outbox: &Path,
         name: &str,
-    ) -> Result<Option<Salvaged>, Failure> {
+    ) -> Result<Option<Salvaged>, GitError> {
         let Some(bundle) = open(outbox, name)? else { return Ok(None) };
         let Some(commit) = bundle.head.clone() else { return Err(hostile("it names no HEAD")) };
         let dir = self.layout.bare_repository(&request.repository);
@@ -283,20 +283,20 @@ impl GitRepositories {
         let reference = ref_names::salvage(request.agent);
         self.write_ref(&dir, &reference, &commit)
             .await
-            .map_err(|e| errors::io("keeping the agent's tree", &e))?;
+            .map_err(|e| errors::io("keeping the agent's tree", e))?;
         Ok(Some(Salvaged { reference, commit }))
     }
 }
 
 /// Says that all the work is in the index, of which nothing can be published: what is there is not what the tree holds.
-fn only_staged(left: &LeftReport) -> Failure {
+fn only_staged(left: &LeftReport) -> GitError {
     let paths: Vec<String> = left.named.iter().map(|(path, _)| errors::plain(path)).collect();
     let why = format!(
         "the agent's changes are staged only, while the files in its tree are as they were, so nothing was committed or published: {}. \
          Whatever is to be published has to be in a commit or in the tree",
         paths.join(", ")
     );
-    Failure::new(FailureKind::Unpublishable, why)
+    GitError::refused(FailureKind::Unpublishable, why)
 }
 
 /// Says what lies in the tree and is in no commit.
@@ -318,12 +318,12 @@ fn warnings(left: &LeftReport, saved: bool) -> Vec<String> {
     all
 }
 
-fn without_bundle(report: Option<Report>) -> Failure {
+fn without_bundle(report: Option<Report>) -> GitError {
     let why = match report {
         Some(Report::Failed { message }) => {
             format!("keeping what the agent left failed: {}", errors::plain(&message))
         }
         _ => "keeping what the agent left ended without a bundle or a report".to_owned(),
     };
-    Failure::new(FailureKind::Internal, why)
+    GitError::refused(FailureKind::Internal, why)
 }

@@ -10,7 +10,6 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{RepoCache, StrayTree};
@@ -18,11 +17,12 @@ use mosaic_core::ports::repositories::{RepoCache, StrayTree};
 use super::pack_refs;
 use crate::git::command::Input;
 use crate::git::errors;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 
 impl GitRepositories {
-    pub(crate) async fn tidy_now(&self, running: &[RepositoryUrl]) -> Result<Option<RepoCache>, Failure> {
-        let failed = |e: io::Error| errors::io("looking at the bare repositories", &e);
+    pub(crate) async fn tidy_now(&self, running: &[RepositoryUrl]) -> Result<Option<RepoCache>, GitError> {
+        let failed = |e: io::Error| errors::io("looking at the bare repositories", e);
         // Refs may be packed at any time; only objects are shared with trees.
         for cache in self.caches().map_err(failed)? {
             let (least, age) = pack_refs::USUAL;
@@ -66,7 +66,7 @@ impl GitRepositories {
         RepoCache(path.file_name().unwrap_or_default().to_string_lossy().into_owned())
     }
 
-    async fn pack(&self, cache: &RepoCache) -> Result<(), Failure> {
+    async fn pack(&self, cache: &RepoCache) -> Result<(), GitError> {
         let dir = self.cache_dir(cache);
         let lock = self.repository_lock(&dir);
         let _alone = lock.lock().await;

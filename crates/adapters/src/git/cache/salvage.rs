@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::limits;
 
 use crate::git::bundle_spec::salvage_state::{STATE_FILE, STATE_LINE, State};
 use crate::git::command::Input;
 use crate::git::errors;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 
 /// A salvage commit, its parents and its description.
@@ -61,7 +62,7 @@ impl Salvage {
 }
 
 impl GitRepositories {
-    pub(crate) async fn read_salvage(&self, bare: &Path, commit: CommitId) -> Result<Salvage, Failure> {
+    pub(crate) async fn read_salvage(&self, bare: &Path, commit: CommitId) -> Result<Salvage, GitError> {
         let call = self.git.local(bare).args(["cat-file", "commit", commit.as_str()]);
         let done =
             call.run(Input::Nothing, limits::BODY_BYTES).await?.success("reading what was salvaged")?;
@@ -78,7 +79,7 @@ impl GitRepositories {
     }
 
     /// Tells whether a commit is another one or in its history.
-    pub(crate) async fn is_part(&self, bare: &Path, one: &CommitId, of: &CommitId) -> Result<bool, Failure> {
+    pub(crate) async fn is_part(&self, bare: &Path, one: &CommitId, of: &CommitId) -> Result<bool, GitError> {
         if one == of {
             return Ok(true);
         }
@@ -87,14 +88,14 @@ impl GitRepositories {
         Ok(done.status.success())
     }
 
-    async fn read_state(&self, bare: &Path, commit: &str) -> Result<State, Failure> {
+    async fn read_state(&self, bare: &Path, commit: &str) -> Result<State, GitError> {
         let file = format!("{commit}:{STATE_FILE}");
         let call = self.git.local(bare).args(["cat-file", "blob", &file]);
         let done = call.run(Input::Nothing, limits::SALVAGE_STATE_BYTES).await?;
         let done = done.success("reading the description of a salvaged tree")?;
         serde_json::from_slice(&done.stdout).map_err(|e| {
             let why = format!("the description of a salvaged tree cannot be read: {e}");
-            Failure::new(FailureKind::BadInput, why)
+            GitError::refused(FailureKind::BadInput, why)
         })
     }
 }

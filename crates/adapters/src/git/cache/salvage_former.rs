@@ -2,17 +2,17 @@
 //! one stays under a name of its own, from which it is restored as a branch.
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::repositories::TreeRequest;
 
 use super::salvage::Salvage;
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, ref_files, ref_names};
 
 impl GitRepositories {
     /// Keeps what the agent's salvage ref points to, which is about to become this commit.
-    pub(crate) async fn keep_former(&self, request: &TreeRequest, newest: &CommitId) -> Result<(), Failure> {
+    pub(crate) async fn keep_former(&self, request: &TreeRequest, newest: &CommitId) -> Result<(), GitError> {
         let dir = self.layout.bare_repository(&request.repository);
         let Some(former) = ref_files::read_ref(&dir, &ref_names::salvage(request.agent)) else {
             return Ok(());
@@ -25,11 +25,11 @@ impl GitRepositories {
         let name = format!("{}/{}", ref_names::former_salvages(request.agent), former.short());
         self.write_ref(&dir, &name, &former)
             .await
-            .map_err(|e| errors::io("keeping the agent's former tree", &e))
+            .map_err(|e| errors::io("keeping the agent's former tree", e))
     }
 
     /// Tells whether two salvages hold the same tree, index, commits and description; only their time differs.
-    async fn same(&self, dir: &std::path::Path, one: &CommitId, other: &CommitId) -> Result<bool, Failure> {
+    async fn same(&self, dir: &std::path::Path, one: &CommitId, other: &CommitId) -> Result<bool, GitError> {
         let (one, other) =
             (self.read_salvage(dir, one.clone()).await?, self.read_salvage(dir, other.clone()).await?);
         if one.without_index() != other.without_index() {

@@ -8,13 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{NotAllowed, TreeRequest};
 
 use super::fetch::Tags;
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::gitmodules::{self, Declared};
 use crate::git::local_path::local_form;
 use crate::git::output::field;
@@ -72,7 +73,7 @@ impl GitRepositories {
         &self,
         dir: &Path,
         commit: &CommitId,
-    ) -> Result<BTreeSet<CommitId>, Failure> {
+    ) -> Result<BTreeSet<CommitId>, GitError> {
         let call = self.git.local(dir).args(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()]);
         let read = |out| async move {
             let (mut out, mut found) = (tokio::io::BufReader::new(out), BTreeSet::new());
@@ -93,7 +94,7 @@ impl GitRepositories {
         request: &TreeRequest,
         path: &str,
         commit: &CommitId,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, GitError> {
         let nowhere = self.layout.nowhere();
         let project = self.superproject(&request.repository, &request.base, &request.base, &nowhere).await?;
         let (all, _) = self.wanted(&project).await?;
@@ -117,7 +118,7 @@ impl GitRepositories {
         repository: &RepositoryUrl,
         (base, commit): (&CommitId, &CommitId),
         links: Vec<String>,
-    ) -> Result<Vec<String>, Failure> {
+    ) -> Result<Vec<String>, GitError> {
         if links.is_empty() {
             return Ok(Vec::new());
         }
@@ -140,7 +141,7 @@ impl GitRepositories {
         base: &CommitId,
         commit: &CommitId,
         tree: &Path,
-    ) -> Result<Superproject, Failure> {
+    ) -> Result<Superproject, GitError> {
         let mut addresses = vec![repository.clone()];
         let mut clones = None;
         // Most repositories have no submodules, and nothing more is asked for their sake; the file is remembered.
@@ -169,7 +170,10 @@ impl GitRepositories {
     }
 
     /// Lists the submodules of a checkout, and in words what is wrong with the others.
-    pub(crate) async fn wanted(&self, project: &Superproject) -> Result<(Vec<Wanted>, Vec<String>), Failure> {
+    pub(crate) async fn wanted(
+        &self,
+        project: &Superproject,
+    ) -> Result<(Vec<Wanted>, Vec<String>), GitError> {
         let dir = self.layout.bare_repository(&project.repository);
         let (mut declared, mut faults) = self.declared_by(&project.repository, &project.base).await?;
         let of_base = self.pins(&dir, &project.base, &declared).await?;
@@ -201,7 +205,7 @@ impl GitRepositories {
         &self,
         repository: &RepositoryUrl,
         commit: &CommitId,
-    ) -> Result<(Vec<Declared>, Vec<String>), Failure> {
+    ) -> Result<(Vec<Declared>, Vec<String>), GitError> {
         let file = self.read_file_now(repository, commit, FILE, MOST + 1).await?;
         let Some(file) = file else { return Ok((Vec::new(), Vec::new())) };
         if file.len() > MOST {
@@ -222,7 +226,7 @@ impl GitRepositories {
         dir: &Path,
         commit: &CommitId,
         declared: &[Declared],
-    ) -> Result<BTreeMap<String, CommitId>, Failure> {
+    ) -> Result<BTreeMap<String, CommitId>, GitError> {
         if declared.is_empty() {
             return Ok(BTreeMap::new());
         }
@@ -239,7 +243,7 @@ impl GitRepositories {
         &self,
         project: &Superproject,
         declared: &Declared,
-    ) -> Result<Vec<RepositoryUrl>, Failure> {
+    ) -> Result<Vec<RepositoryUrl>, GitError> {
         let mut sources: Vec<RepositoryUrl> = Vec::new();
         let clone = project.clones.as_ref().map(|clones| clones.join(&declared.name));
         if let Some(clone) = clone.filter(|clone| clone.join("HEAD").is_file()) {
@@ -256,24 +260,24 @@ impl GitRepositories {
             }
         }
         match refused {
-            Some(why) if sources.is_empty() => Err(Failure::new(FailureKind::BadInput, why.to_string())),
+            Some(why) if sources.is_empty() => Err(GitError::refused(FailureKind::BadInput, why.to_string())),
             _ => Ok(sources),
         }
     }
 
     /// Makes sure that the bare repository of a submodule has its commit.
-    pub(crate) async fn bring_pin(&self, url: &RepositoryUrl, one: &Wanted) -> Result<(), Failure> {
+    pub(crate) async fn bring_pin(&self, url: &RepositoryUrl, one: &Wanted) -> Result<(), GitError> {
         let (dir, pin) = (self.layout.bare_repository(url), &one.pin);
         let name = format!("refs/mosaic/pinned/{pin}");
         if ref_files::read_ref(&dir, &name).is_some() {
             return Ok(());
         }
         bare_repository::ensure(&dir, bare_repository::is_sha256(pin))
-            .map_err(|e| errors::io("making a bare repository", &e))?;
+            .map_err(|e| errors::io("making a bare repository", e))?;
         if one.of_base {
             let lock = self.repository_lock(&dir);
             let _alone = lock.lock().await;
-            let view = self.view(&dir).map_err(|e| errors::io("fetching a submodule", &e))?;
+            let view = self.view(&dir).map_err(|e| errors::io("fetching a submodule", e))?;
             let done = self.fetch_refspec(url, &dir, &view, pin.as_str(), Tags::None).await?;
             if done.status.success() {
                 return self.keep_pin(&dir, &name, pin).await;
@@ -282,20 +286,20 @@ impl GitRepositories {
         // Some servers hand out tips only; and what the base does not pin must stand on one.
         if !self.publishes(url, pin).await? {
             let why = format!("no branch or tag of {} has its commit {pin}", errors::plain(url.as_str()));
-            return Err(Failure::new(FailureKind::MissingRepository, why));
+            return Err(GitError::refused(FailureKind::MissingRepository, why));
         }
         self.keep_pin(&dir, &name, pin).await
     }
 
-    pub(crate) async fn keep_pin(&self, dir: &Path, name: &str, pin: &CommitId) -> Result<(), Failure> {
-        self.write_ref(dir, name, pin).await.map_err(|e| errors::io("keeping a submodule's commit", &e))
+    pub(crate) async fn keep_pin(&self, dir: &Path, name: &str, pin: &CommitId) -> Result<(), GitError> {
+        self.write_ref(dir, name, pin).await.map_err(|e| errors::io("keeping a submodule's commit", e))
     }
 
     /// Tells whether a branch or tag of a remote has a commit. Asks the remote.
-    pub(crate) async fn publishes(&self, url: &RepositoryUrl, commit: &CommitId) -> Result<bool, Failure> {
+    pub(crate) async fn publishes(&self, url: &RepositoryUrl, commit: &CommitId) -> Result<bool, GitError> {
         let dir = self.layout.bare_repository(url);
         bare_repository::ensure(&dir, bare_repository::is_sha256(commit))
-            .map_err(|e| errors::io("making a bare repository", &e))?;
+            .map_err(|e| errors::io("making a bare repository", e))?;
         let lock = self.repository_lock(&dir);
         let _alone = lock.lock().await;
         let copies = ["heads", "tags"].map(|kind| format!("+refs/{kind}/*:{PUBLISHED}/{kind}/*"));

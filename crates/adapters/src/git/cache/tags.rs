@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use mosaic_core::domain::ids::{BranchName, CommitId};
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 
 use super::fetch::Tags;
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::ref_files;
 use crate::git::repositories::GitRepositories;
 
@@ -36,7 +36,7 @@ impl GitRepositories {
         let looked = async {
             let view = self.view(dir).map_err(|e| e.to_string())?;
             let done = self.fetch_refspec(url, dir, &view, &refspec, Tags::Follow).await;
-            let done = done.map_err(|failure| failure.message)?;
+            let done = done.map_err(|failure| failure.to_string())?;
             if done.status.success() { Ok(()) } else { Err(done.stderr) }
         };
         let looked = tokio::time::timeout(limits::TAGS_LOOK, looked).await;
@@ -44,12 +44,12 @@ impl GitRepositories {
             tracing::debug!(why, "new tags of a repository could not be looked for");
         }
         if let Err(e) = self.pack_tags(dir).await {
-            tracing::debug!(why = e.message, "new tags of a repository could not be packed");
+            tracing::debug!(why = %e, "new tags of a repository could not be packed");
         }
     }
 
     /// Packs tags that a fetch wrote one file each: what every later call reads is one file again.
-    pub(crate) async fn pack_tags(&self, dir: &Path) -> Result<(), Failure> {
+    pub(crate) async fn pack_tags(&self, dir: &Path) -> Result<(), GitError> {
         if places(dir).1 < LOOSE_TAGS {
             return Ok(());
         }
@@ -87,7 +87,7 @@ impl GitRepositories {
         let done = match call.run(Input::Nothing, limits::LISTING_BYTES).await {
             Ok(done) => done,
             Err(failure) => {
-                tracing::warn!(why = failure.message, "the tags of a commit cannot be listed");
+                tracing::warn!(why = %failure, "the tags of a commit cannot be listed");
                 return Arc::default();
             }
         };

@@ -1,13 +1,13 @@
 //! Trial merge of a commit onto the newest base.
 
 use mosaic_core::domain::ids::{BranchName, CommitId};
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::Fit;
 
 use crate::git::command::Input;
 use crate::git::errors;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 
 impl GitRepositories {
@@ -16,7 +16,7 @@ impl GitRepositories {
         url: &RepositoryUrl,
         base: &BranchName,
         head: &CommitId,
-    ) -> Result<Fit, Failure> {
+    ) -> Result<Fit, GitError> {
         // Fetched at this moment: the base of the checkout may be hours old, and a conflict with it would be found by whoever
         // merges the branch.
         let newest = self.fetch_now(url, base, None).await?.base;

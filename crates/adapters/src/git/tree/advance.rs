@@ -7,13 +7,13 @@ use std::io;
 use std::path::Path;
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::TreeRequest;
 
 use crate::git::bundle_spec::SUBJECT;
 use crate::git::command::Input;
 use crate::git::errors;
+use crate::git::errors::GitError;
 use crate::git::handles::open_directory;
 use crate::git::head_file::head_at;
 use crate::git::repositories::GitRepositories;
@@ -22,7 +22,7 @@ use crate::private_place::PrivatePlace;
 impl GitRepositories {
     /// Moves the tree's HEAD to `start` when that is the commit which a harvest made on top of it. Every other HEAD is the
     /// agent's own and stays.
-    pub(crate) async fn advance(&self, request: &TreeRequest) -> Result<(), Failure> {
+    pub(crate) async fn advance(&self, request: &TreeRequest) -> Result<(), GitError> {
         let git_dir = self.layout.tree(request.agent).join(".git");
         let Some((Some(branch), at)) = open_directory(&git_dir).ok().and_then(|dir| head_at(&dir)) else {
             return Ok(());
@@ -30,7 +30,7 @@ impl GitRepositories {
         if at == request.start || !self.is_made_on(request, &at).await? {
             return Ok(());
         }
-        let failed = |e: io::Error| errors::io("bringing the tree to its kept commit", &e);
+        let failed = |e: io::Error| errors::io("bringing the tree to its kept commit", e);
         let index = self.layout.agent(request.agent).join("tree.index-next");
         let mut call = self.git.local(&self.layout.bare_repository(&request.repository));
         call.env("GIT_INDEX_FILE", &index);
@@ -40,7 +40,7 @@ impl GitRepositories {
     }
 
     /// Tells whether `start` is a harvest's commit on top of this one.
-    async fn is_made_on(&self, request: &TreeRequest, at: &CommitId) -> Result<bool, Failure> {
+    async fn is_made_on(&self, request: &TreeRequest, at: &CommitId) -> Result<bool, GitError> {
         let call = self.git.local(&self.layout.bare_repository(&request.repository));
         let done = call
             .args(["cat-file", "commit", request.start.as_str()])

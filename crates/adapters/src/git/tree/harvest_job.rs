@@ -2,11 +2,11 @@
 
 use std::io;
 
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::repositories::{HarvestJob, TreeRequest};
 
 use super::make_tree;
 use crate::git::bundle_spec::{Purpose, Spec};
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, private_files};
 
@@ -15,9 +15,9 @@ impl GitRepositories {
         &self,
         request: &TreeRequest,
         purpose: Purpose,
-    ) -> Result<HarvestJob, Failure> {
+    ) -> Result<HarvestJob, GitError> {
         self.has_tree(request)?;
-        let io = |e: io::Error| errors::io("preparing the harvest", &e);
+        let io = |e: io::Error| errors::io("preparing the harvest", e);
         let kind = if purpose == Purpose::Snapshot { "snapshot-" } else { "harvest-" };
         self.trash
             .discard_in(&self.layout.agent(request.agent), |name| name.starts_with(kind))
@@ -48,7 +48,7 @@ impl GitRepositories {
         };
         let path = dir.join("spec.json");
         let text = serde_json::to_vec(&spec)
-            .map_err(|e| errors::io("preparing the harvest", &io::Error::other(e)))?;
+            .map_err(|e| errors::io("preparing the harvest", io::Error::other(e)))?;
         private_files::write_atomic(&path, &text).map_err(io)?;
         let command = vec![
             self.self_exe.to_string_lossy().into_owned(),

@@ -4,30 +4,31 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::ports::repositories::{JudgingCheckout, JudgingRequest};
 
 use super::submodules::For;
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{bare_repository, errors, private_files};
 
 /// Refuses a label that could name anything but one directory beside the tree.
-fn check_label(label: &str) -> Result<(), Failure> {
+fn check_label(label: &str) -> Result<(), GitError> {
     let label_ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
     if label.is_empty() || label.len() > 64 || !label.bytes().all(label_ok) {
         let why = "a checkout's label is made of letters, digits, dashes and underscores";
-        return Err(Failure::new(FailureKind::BadInput, why));
+        return Err(GitError::refused(FailureKind::BadInput, why));
     }
     Ok(())
 }
 
 impl GitRepositories {
-    pub(crate) async fn checkout_now(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
+    pub(crate) async fn checkout_now(&self, request: &JudgingRequest) -> Result<JudgingCheckout, GitError> {
         let label = &request.label;
         check_label(label)?;
         self.ready().await;
-        let io = |e: std::io::Error| errors::io("making a fresh checkout", &e);
+        let io = |e: std::io::Error| errors::io("making a fresh checkout", e);
         let name = format!("judge-{label}");
         self.trash.discard_in(&self.layout.agent(request.agent), |entry| entry == name).map_err(io)?;
         let path = self.layout.agent(request.agent).join(&name);
@@ -45,10 +46,10 @@ impl GitRepositories {
     }
 
     /// Makes a bundle of the judged commit from a git directory of its own, in which it is HEAD.
-    pub(crate) async fn judging_bundle(&self, request: &JudgingRequest) -> Result<PathBuf, Failure> {
+    pub(crate) async fn judging_bundle(&self, request: &JudgingRequest) -> Result<PathBuf, GitError> {
         check_label(&request.label)?;
         self.ready().await;
-        let io = |e: std::io::Error| errors::io("making a bundle for judging", &e);
+        let io = |e: std::io::Error| errors::io("making a bundle for judging", e);
         let name = format!("judge-{}-bundle", request.label);
         self.trash.discard_in(&self.layout.agent(request.agent), |entry| entry == name).map_err(io)?;
         let place = self.layout.agent(request.agent).join(&name);

@@ -7,7 +7,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::Failure;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{TreeRequest, Worktree};
 
@@ -16,17 +15,18 @@ use crate::bounded_file;
 use crate::git::command::Input;
 use crate::git::config_text::config_value;
 use crate::git::credentials::shell_quote;
+use crate::git::errors::GitError;
 use crate::git::index_file::{self, GITLINK};
 use crate::git::repositories::GitRepositories;
 use crate::git::tree::submodules::For;
 use crate::git::{bare_repository, errors, locks, private_files};
 
 impl GitRepositories {
-    pub(crate) async fn make_tree_now(&self, request: &TreeRequest) -> Result<Worktree, Failure> {
+    pub(crate) async fn make_tree_now(&self, request: &TreeRequest) -> Result<Worktree, GitError> {
         self.ready().await;
         let path = self.layout.tree(request.agent);
         if request.reuse && self.is_whole(request) {
-            locks::clear_dead(&path).map_err(|e| errors::io("clearing git's stale locks in the tree", &e))?;
+            locks::clear_dead(&path).map_err(|e| errors::io("clearing git's stale locks in the tree", e))?;
             self.advance(request).await?;
             return Ok(Worktree { agent: request.agent, path, reused: true, warnings: Vec::new() });
         }
@@ -35,17 +35,17 @@ impl GitRepositories {
             true => self.set_aside(request.agent),
             false => self.spare(request.agent),
         };
-        spared.map_err(|e| errors::io("setting the old tree aside", &e))?;
+        spared.map_err(|e| errors::io("setting the old tree aside", e))?;
         let marker = self.layout.marker(request.agent);
         // The marker goes before the tree: whoever finds a tree without one knows that it is not whole, in whichever step the
         // server died.
         match fs::remove_file(&marker) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                return Err(errors::io("taking the old tree's marker away", &e));
+                return Err(errors::io("taking the old tree's marker away", e));
             }
             _ => {}
         }
-        self.trash.discard(&path).map_err(|e| errors::io("taking the old tree away", &e))?;
+        self.trash.discard(&path).map_err(|e| errors::io("taking the old tree away", e))?;
         let git_dir = path.join(".git");
         let shared = self.layout.bare_repository(&request.repository);
         let tags = self.tags(&shared, &request.base).await;
@@ -54,7 +54,7 @@ impl GitRepositories {
             let note = self.layout.given_tags(request.agent);
             written = written.and_then(|()| private_files::write_atomic(&note, tags.as_bytes()));
         }
-        written.map_err(|e| errors::io("making the agent's tree", &e))?;
+        written.map_err(|e| errors::io("making the agent's tree", e))?;
         // `read-tree` and not `checkout` or `clone`: it runs no hook and writes the index and the files in one pass.
         let call = self.git.local(&git_dir).work_tree(&path, None);
         let done =
@@ -67,7 +67,7 @@ impl GitRepositories {
         let index = index.map(|index| [format!("{}\n", request.start).as_bytes(), &index].concat());
         index
             .and_then(|index| private_files::write_atomic(&self.layout.checked_out(request.agent), &index))
-            .map_err(|e| errors::io("noting what the agent's tree was made from", &e))?;
+            .map_err(|e| errors::io("noting what the agent's tree was made from", e))?;
         let commits = (&request.base, &request.start);
         let mut warnings = self.fill_submodules(&request.repository, commits, &path, For::Agent).await?;
         warnings.extend(self.undeclared(&request.repository, commits, links).await?);
@@ -76,7 +76,7 @@ impl GitRepositories {
         let text = serde_json::to_vec(&Marker { inode, ..Marker::of(request) });
         let text = text.expect("strings and a number are always JSON");
         private_files::write_atomic(&marker, &text)
-            .map_err(|e| errors::io("writing the tree's marker", &e))?;
+            .map_err(|e| errors::io("writing the tree's marker", e))?;
         Ok(Worktree { agent: request.agent, path, reused: false, warnings })
     }
 

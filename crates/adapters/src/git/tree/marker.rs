@@ -5,11 +5,12 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use mosaic_core::domain::ids::AgentId;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::TreeRequest;
 use serde::{Deserialize, Serialize};
 
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::private_place::read_plain;
 
@@ -63,11 +64,11 @@ impl GitRepositories {
     }
 
     /// Checks that the agent's tree is one that was made here.
-    pub(crate) fn has_tree(&self, request: &TreeRequest) -> Result<(), Failure> {
+    pub(crate) fn has_tree(&self, request: &TreeRequest) -> Result<(), GitError> {
         if self.layout.marker(request.agent).is_file() {
             return Ok(());
         }
-        Err(Failure::new(FailureKind::Internal, "the agent has no working tree to harvest"))
+        Err(GitError::refused(FailureKind::Internal, "the agent has no working tree to harvest"))
     }
 }
 

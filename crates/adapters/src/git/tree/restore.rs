@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::agent::Salvaged;
 use mosaic_core::domain::ids::{BranchName, CommitId};
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::limits;
 use mosaic_core::ports::repositories::{RestoreRequest, Restored};
 use tokio::io::BufReader;
@@ -19,6 +19,7 @@ use super::restore_files::{Item, Place};
 use crate::git::bundle_spec::salvage_state::{self, RelPath, State, extra_place};
 use crate::git::cache::salvage::Salvage;
 use crate::git::command::Input;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{bare_repository, config_text, errors, loose_refs, private_files, ref_files, ref_names};
 
@@ -26,7 +27,7 @@ use crate::git::{bare_repository, config_text, errors, loose_refs, private_files
 const STAGED: &str = "salvaged/staged";
 
 impl GitRepositories {
-    pub(crate) async fn restore_now(&self, request: &RestoreRequest) -> Result<Option<Restored>, Failure> {
+    pub(crate) async fn restore_now(&self, request: &RestoreRequest) -> Result<Option<Restored>, GitError> {
         let bare = self.layout.bare_repository(&request.repository);
         // The record may not know of it yet: the ref is written first.
         let reference = ref_names::salvage(request.agent);
@@ -46,7 +47,7 @@ impl GitRepositories {
             Some(commit) => Some(self.read_salvage(&bare, commit).await?),
             None => None,
         };
-        let io = |e: io::Error| errors::io("making a directory to restore into", &e);
+        let io = |e: io::Error| errors::io("making a directory to restore into", e);
         let above = self.layout.data.join("restored");
         private_files::private_dir(&above).map_err(io)?;
         // Under a hidden name until it is whole: a person who looks into the directory never finds half a repository.
@@ -112,8 +113,8 @@ impl Making<'_> {
         salvage: Option<&Salvage>,
         head: Option<CommitId>,
         diverged: &[(String, CommitId)],
-    ) -> Result<Option<CommitId>, Failure> {
-        let io = |e: io::Error| errors::io("making the restored repository", &e);
+    ) -> Result<Option<CommitId>, GitError> {
+        let io = |e: io::Error| errors::io("making the restored repository", e);
         let config = format!(
             "[remote \"origin\"]\n\turl = {}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n",
             config_text::config_value(self.request.repository.as_str())
@@ -168,7 +169,7 @@ impl Making<'_> {
         &self,
         salvage: Option<&Salvage>,
         received: Option<&CommitId>,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, GitError> {
         let Some(salvage) = salvage else { return Ok(false) };
         let state = salvage.described.as_ref().map(|(_, state)| state);
         let beside = state.is_some_and(|state| state.aside && state.under_way.is_empty());
@@ -182,7 +183,7 @@ impl Making<'_> {
         salvage: Option<&Salvage>,
         head: Option<&CommitId>,
         diverged: &[(String, CommitId)],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), GitError> {
         let tips =
             salvage.map(|s| &s.commit).into_iter().chain(head).chain(diverged.iter().map(|(_, tip)| tip));
         let revisions: String = tips.chain([&self.request.base]).map(|tip| format!("{tip}\n")).collect();
@@ -227,7 +228,7 @@ impl Making<'_> {
         Ok(())
     }
 
-    async fn index(&self, salvage: &Salvage, head: Option<&CommitId>) -> Result<(), Failure> {
+    async fn index(&self, salvage: &Salvage, head: Option<&CommitId>) -> Result<(), GitError> {
         let index = salvage.index();
         if let Some(tree) = index.as_ref().or(head) {
             self.call(["read-tree", tree.as_str()], Vec::new()).await?;
@@ -256,8 +257,8 @@ impl Making<'_> {
     }
 
     /// Writes the files of a salvage; unless the `whole` tree comes from it, only those that no commit can hold.
-    async fn files(&self, salvage: &Salvage, whole: bool) -> Result<(), Failure> {
-        let io = |e: io::Error| errors::io("writing the restored files", &e);
+    async fn files(&self, salvage: &Salvage, whole: bool) -> Result<(), GitError> {
+        let io = |e: io::Error| errors::io("writing the restored files", e);
         let mut place = Place::open(&self.tree).map_err(io)?;
         let mut items = Vec::new();
         let entries = if whole { self.entries(salvage.commit.as_str()).await? } else { Vec::new() };
@@ -308,7 +309,7 @@ impl Making<'_> {
     }
 
     /// Adds the files that stand under other names in the description's tree.
-    async fn extra(&self, described: &str, state: &State, items: &mut Vec<Item>) -> Result<(), Failure> {
+    async fn extra(&self, described: &str, state: &State, items: &mut Vec<Item>) -> Result<(), GitError> {
         let objects: std::collections::HashMap<Vec<u8>, String> =
             self.entries(described).await?.into_iter().map(|(_, object, path)| (path, object)).collect();
         for (n, extra) in state.extra.iter().enumerate() {
@@ -321,12 +322,15 @@ impl Making<'_> {
     }
 
     /// Lists a commit's files: mode, object, path.
-    async fn entries(&self, commit: &str) -> Result<Vec<(String, String, Vec<u8>)>, Failure> {
+    async fn entries(&self, commit: &str) -> Result<Vec<(String, String, Vec<u8>)>, GitError> {
         let call = self.git.git.local(self.bare).args(["ls-tree", "-r", "-z", "--full-tree", commit]);
         let done =
             call.run(Input::Nothing, limits::LISTING_BYTES).await?.success("listing what was salvaged")?;
         if done.cut {
-            return Err(Failure::new(FailureKind::BadInput, "the salvaged tree has too many files to list"));
+            return Err(GitError::refused(
+                FailureKind::BadInput,
+                "the salvaged tree has too many files to list",
+            ));
         }
         let entry = |line: &[u8]| {
             let tab = line.iter().position(|b| *b == b'\t')?;
@@ -339,7 +343,7 @@ impl Making<'_> {
     }
 
     /// Restores the parts that need the files: announced entries, the index's knowledge of them, an unfinished merge.
-    async fn finish(&self, salvage: &Salvage) -> Result<(), Failure> {
+    async fn finish(&self, salvage: &Salvage) -> Result<(), GitError> {
         let nothing = State::default();
         let state = salvage.described.as_ref().map_or(&nothing, |(_, state)| state);
         for path in &state.intent {
@@ -353,14 +357,14 @@ impl Making<'_> {
             state.merging.iter().filter_map(|id| salvage.parent(id)).map(|id| format!("{id}\n")).collect();
         if !merging.is_empty() {
             fs::write(self.git_dir.join("MERGE_HEAD"), merging)
-                .map_err(|e| errors::io("writing the unfinished merge", &e))?;
+                .map_err(|e| errors::io("writing the unfinished merge", e))?;
         }
         // It says no when files differ from the index, which is how they were left.
         let call = self.git.git.local(&self.git_dir).work_tree(&self.tree, None);
         call.args(["update-index", "-q", "--refresh"]).run(Input::Nothing, 0).await.map(drop)
     }
 
-    async fn stashes(&self, salvage: &Salvage) -> Result<(), Failure> {
+    async fn stashes(&self, salvage: &Salvage) -> Result<(), GitError> {
         let stashes = salvage.described.iter().flat_map(|(_, state)| state.stashes.iter().rev());
         for (commit, name) in stashes.filter_map(|s| Some((salvage.parent(&s.commit)?, &s.name))) {
             self.call(["stash", "store", "-m", name, commit.as_str()], Vec::new()).await?;
@@ -368,7 +372,7 @@ impl Making<'_> {
         Ok(())
     }
 
-    async fn call<const N: usize>(&self, args: [&str; N], input: Vec<u8>) -> Result<(), Failure> {
+    async fn call<const N: usize>(&self, args: [&str; N], input: Vec<u8>) -> Result<(), GitError> {
         let call = self.git.git.local(&self.git_dir).work_tree(&self.tree, None).args(args);
         let done = call.run(Input::Bytes(input), 0).await?;
         done.success("making the restored repository").map(drop)

@@ -7,13 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::ids::CommitId;
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::FailureKind;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 
 use crate::git::cache::submodules::{Superproject, Wanted, warning};
 use crate::git::command::Input;
 use crate::git::config_text::config_value;
+use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{bare_repository, errors, gitmodules};
 
@@ -34,7 +35,7 @@ impl GitRepositories {
         (base, commit): (&CommitId, &CommitId),
         tree: &Path,
         purpose: For,
-    ) -> Result<Vec<String>, Failure> {
+    ) -> Result<Vec<String>, GitError> {
         let mut warnings = Vec::new();
         let mut open = vec![self.superproject(repository, base, commit, tree).await?];
         let mut filled = 0;
@@ -62,8 +63,8 @@ impl GitRepositories {
                     )),
                     // Everything else is the submodule's own fault and a warning, because many repositories work without
                     // theirs. A full disk would fail the agent later with a worse message.
-                    Err(e) if e.kind == FailureKind::Disk => return Err(e),
-                    Err(e) => warnings.push(warning(&project.prefix, &format!("{path}: {}", e.message))),
+                    Err(e) if e.kind() == FailureKind::Disk => return Err(e),
+                    Err(e) => warnings.push(warning(&project.prefix, &format!("{path}: {e}"))),
                 }
             }
         }
@@ -71,9 +72,14 @@ impl GitRepositories {
         Ok(warnings)
     }
 
-    async fn fill(&self, project: &Superproject, one: Wanted, purpose: For) -> Result<Superproject, Failure> {
+    async fn fill(
+        &self,
+        project: &Superproject,
+        one: Wanted,
+        purpose: For,
+    ) -> Result<Superproject, GitError> {
         let sources = self.sources(project, &one.declared)?;
-        let mut last = Failure::new(FailureKind::MissingRepository, "it has no address");
+        let mut last = GitError::refused(FailureKind::MissingRepository, "it has no address");
         let mut source = None;
         for url in sources {
             match self.bring_pin(&url, &one).await {
@@ -95,8 +101,8 @@ impl GitRepositories {
         one: &Wanted,
         source: &RepositoryUrl,
         purpose: For,
-    ) -> Result<Superproject, Failure> {
-        let io = |e: io::Error| errors::io("checking out a submodule", &e);
+    ) -> Result<Superproject, GitError> {
+        let io = |e: io::Error| errors::io("checking out a submodule", e);
         let shared = self.layout.bare_repository(source);
         let tree = project.tree.join(&one.declared.path);
         let git_dir = project.git_dir.join("modules").join(&one.declared.name);
