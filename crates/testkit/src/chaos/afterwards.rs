@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
-use serde_json::{Value, json};
+use mosaic_api::{AgentView, Code, Pruned, Restored};
+use serde_json::json;
 
-use super::Outcome;
+use super::api::Answer;
 use super::scene::Scene;
+use super::{Outcome, while_};
 
 /// Plays until a killed agent with committed and uncommitted work and a completed one have ended, under a server that
 /// does not break; returns both agents' ids, the killed one first.
@@ -29,13 +31,13 @@ fn two_ended(scene: &mut Scene) -> Outcome<(String, String)> {
 pub(super) fn restore(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
     let (killed, _) = two_ended(scene)?;
     scene.start_broken(failpoint)?;
-    let (status, answer) =
-        scene.call("POST", &format!("/v1/agents/{killed}/restore"), None, Some(&json!({})))?;
-    let Some(path) = answer["path"].as_str().filter(|_| status == 201) else {
-        return Err(format!("the restore was answered {status}: {answer}"));
-    };
+    let answer = scene.call("POST", &format!("/v1/agents/{killed}/restore"), None, Some(&json!({})))?;
+    if answer.status != 201 {
+        return Err(format!("the restore was answered {answer}"));
+    }
+    let Restored { path, .. } = answer.read()?;
     for line in scene.place.log("wrote").into_iter().filter(|line| line[1] == killed) {
-        let text = std::fs::read_to_string(Path::new(path).join(&line[2])).unwrap_or_default();
+        let text = std::fs::read_to_string(Path::new(&path).join(&line[2])).unwrap_or_default();
         if !text.contains(&line[3]) {
             scene.faults.push(format!("\"{}\" of {} is not in the restored {path}", line[3], line[2]));
         }
@@ -47,21 +49,21 @@ pub(super) fn restore(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
 pub(super) fn remove(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
     let (killed, pushed) = two_ended(scene)?;
     scene.start_broken(failpoint)?;
-    let (status, refused) = scene.call("DELETE", &format!("/v1/agents/{killed}"), None, None)?;
-    if (status, refused["code"].as_str()) != (409, Some("unmerged_work")) {
-        scene.faults.push(format!("unmerged work did not hold up its removal: {status} {refused}"));
+    let refused = scene.call("DELETE", &format!("/v1/agents/{killed}"), None, None)?;
+    if !refused.is_refused(409, Code::UnmergedWork) {
+        scene.faults.push(format!("unmerged work did not hold up its removal: {refused}"));
     }
-    let (_, record) = scene.call("GET", &format!("/v1/agents/{killed}"), None, None)?;
-    let name = record["name"].as_str().unwrap_or(&killed).to_owned();
+    let record = scene.call("GET", &format!("/v1/agents/{killed}"), None, None)?;
+    let name = record.read::<AgentView>()?.status.name;
     removed(scene, &pushed, "")?;
     removed(scene, &killed, &format!("?discard={name}"))
 }
 
 /// Removes one agent. A second answer may be that it is gone: the first one then got lost on its way.
 fn removed(scene: &mut Scene, id: &str, query: &str) -> Outcome<()> {
-    let (status, answer) = scene.call("DELETE", &format!("/v1/agents/{id}{query}"), None, None)?;
-    if status != 200 && (status, answer["code"].as_str()) != (410, Some("agent_pruned")) {
-        return Err(format!("the removal of {id} was answered {status}: {answer}"));
+    let answer = scene.call("DELETE", &format!("/v1/agents/{id}{query}"), None, None)?;
+    if answer.status != 200 && !answer.is_refused(410, Code::AgentPruned) {
+        return Err(format!("the removal of {id} was answered {answer}"));
     }
     scene.removed.insert(id.to_owned());
     scene.acknowledged.retain(|_, agent| agent != id);
@@ -72,28 +74,26 @@ fn removed(scene: &mut Scene, id: &str, query: &str) -> Outcome<()> {
 pub(super) fn prune(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
     let (killed, pushed) = two_ended(scene)?;
     scene.start_broken(failpoint)?;
-    let (status, answer) = scene.call("POST", "/v1/prune", None, Some(&json!({"olderThan": "0s"})))?;
-    if status != 200 {
-        return Err(format!("the prune was answered {status}: {answer}"));
-    }
-    let (status, kept) = scene.call("GET", &format!("/v1/agents/{killed}"), None, None)?;
-    if status != 200 {
-        scene.faults.push(format!("an agent with unmerged work was pruned: {status} {kept}"));
+    let answer = scene.call("POST", "/v1/prune", None, Some(&json!({"olderThan": "0s"})))?;
+    let pruned: Pruned = answer.read().map_err(while_("the prune"))?;
+    let kept = scene.call("GET", &format!("/v1/agents/{killed}"), None, None)?;
+    if kept.status != 200 {
+        scene.faults.push(format!("an agent with unmerged work was pruned: {kept}"));
     }
     // A removal that failed is told in the answer; the caller asks again, as the answer says.
-    if answer["errors"].as_array().is_some_and(|errors| !errors.is_empty()) {
+    if !pruned.errors.is_empty() {
         return removed(scene, &pushed, "");
     }
     gone(scene, &pushed, &answer)
 }
 
-fn gone(scene: &mut Scene, id: &str, answer: &Value) -> Outcome<()> {
-    let (status, record) = scene.call("GET", &format!("/v1/agents/{id}"), None, None)?;
-    if status == 410 {
+fn gone(scene: &mut Scene, id: &str, answer: &Answer) -> Outcome<()> {
+    let record = scene.call("GET", &format!("/v1/agents/{id}"), None, None)?;
+    if record.status == 410 {
         scene.removed.insert(id.to_owned());
         scene.acknowledged.retain(|_, agent| agent != id);
     } else {
-        scene.faults.push(format!("{id} was not pruned ({answer}): {status} {record}"));
+        scene.faults.push(format!("{id} was not pruned ({answer}): {record}"));
     }
     Ok(())
 }

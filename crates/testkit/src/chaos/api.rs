@@ -1,10 +1,12 @@
 //! The API of a server that may die at any moment: every call has a connection and a deadline of its own.
 
+use std::fmt;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use mosaic_api::{Event, EventEnvelope, SseBlock, SseEvent, SseReader};
+use mosaic_api::{AgentView, Code, Event, EventEnvelope, Page, ProblemBody, SseBlock, SseEvent, SseReader};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Outcome, while_};
@@ -36,6 +38,44 @@ impl Logged {
     }
 }
 
+/// An answer, whatever its status.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    text: String,
+}
+
+impl Answer {
+    /// Tells whether what was asked for was done, or begun.
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    /// Reads the answer of a success.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Outcome<T> {
+        match self.is_success() {
+            true => serde_json::from_str(&self.text).map_err(while_(&self.text)),
+            false => Err(format!("the answer was {self}")),
+        }
+    }
+
+    /// Returns what is wrong, when the server says so.
+    pub(crate) fn problem(&self) -> Option<ProblemBody> {
+        serde_json::from_str(&self.text).ok().filter(|_| !self.is_success())
+    }
+
+    /// Tells whether it is a refusal with this code.
+    pub(crate) fn is_refused(&self, status: u16, code: Code) -> bool {
+        self.status == status && self.problem().is_some_and(|problem| problem.code == code.as_str())
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.status, self.text)
+    }
+}
+
 impl Api {
     fn open(&self, method: &str, path: &str, more: &str, body: &str) -> Outcome<BufReader<TcpStream>> {
         let connect = || -> std::io::Result<TcpStream> {
@@ -64,7 +104,7 @@ impl Api {
         path: &str,
         key: Option<&str>,
         body: Option<&Value>,
-    ) -> Outcome<(u16, Value)> {
+    ) -> Outcome<Answer> {
         let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
         let body = body.map(Value::to_string).unwrap_or_default();
         let mut stream = self.open(method, path, &key, &body)?;
@@ -74,25 +114,22 @@ impl Api {
         if length.is_some_and(|length| length != text.len()) {
             return Err(format!("{path}: the answer was cut off"));
         }
-        let value = if text.trim().is_empty() { Ok(Value::Null) } else { serde_json::from_str(&text) };
-        Ok((status, value.map_err(while_(path))?))
+        Ok(Answer { status, text })
     }
 
     /// Reads a resource that exists.
-    pub(crate) fn get(&self, path: &str) -> Outcome<Value> {
-        match self.send("GET", path, None, None)? {
-            (200, body) => Ok(body),
-            (status, body) => Err(format!("GET {path} was answered {status}: {body}")),
-        }
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Outcome<T> {
+        let answer = self.send("GET", path, None, None)?;
+        answer.read().map_err(while_(path))
     }
 
     /// Reads every agent.
-    pub(crate) fn agents(&self) -> Outcome<Vec<Value>> {
+    pub(crate) fn agents(&self) -> Outcome<Vec<AgentView>> {
         let (mut found, mut cursor) = (Vec::new(), String::new());
         loop {
-            let page = self.get(&format!("/v1/agents?limit=100{cursor}"))?;
-            found.extend(page["items"].as_array().into_iter().flatten().cloned());
-            match page["nextCursor"].as_str() {
+            let page: Page<AgentView> = self.get(&format!("/v1/agents?limit=100{cursor}"))?;
+            found.extend(page.items);
+            match page.next_cursor {
                 Some(next) => cursor = format!("&cursor={next}"),
                 None => return Ok(found),
             }

@@ -11,8 +11,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use mosaic_api::{AgentView, Code, Queue, Spawned, Status};
 use rustix::process::Signal;
-use serde_json::Value;
 
 pub use figures::{Figures, Wanted};
 use node::{LEASE, Node, Trouble};
@@ -182,7 +182,8 @@ impl Fleet {
         // The queue is read from the store, so this answer shows that the node reaches the store again and not only
         // that it lives.
         let answers = |node: &mut Node| {
-            node.api(Duration::from_millis(1)).is_some_and(|api| api.get("/v1/queue?limit=1").is_ok())
+            node.api(Duration::from_millis(1))
+                .is_some_and(|api| api.get::<Queue>("/v1/queue?limit=1").is_ok())
         };
         self.store_back.is_none() && self.nodes.iter_mut().all(answers)
     }
@@ -363,10 +364,8 @@ impl Fleet {
         for task in self.unanswered.clone().into_iter().take(3) {
             self.spawn(&api, &task);
         }
-        let Ok(counts) = api.get("/v1/queue?limit=1") else { return 0 };
-        let unfinished =
-            ["waiting", "delayed", "active"].iter().filter_map(|name| counts["counts"][name].as_u64());
-        if unfinished.sum::<u64>() as usize >= BACKLOG {
+        let Ok(Queue { counts, .. }) = api.get("/v1/queue?limit=1") else { return 0 };
+        if (counts.waiting + counts.delayed + counts.active) as usize >= BACKLOG {
             return 0;
         }
         let more = (most - asked).min(1 + dice.below(5) as usize);
@@ -379,25 +378,27 @@ impl Fleet {
     /// Asks for a task; the answer is an acknowledgement or nothing.
     fn spawn(&mut self, api: &Api, task: &str) {
         match api.send("POST", "/v1/agents", Some(task), Some(&self.place.task(task, RETRIES))) {
-            Ok((200 | 201, answer)) => {
-                let id = answer["agentId"].as_str().unwrap_or_default().to_owned();
+            Ok(answer) if answer.is_success() => {
                 self.unanswered.remove(task);
-                self.acknowledged.insert(task.to_owned(), id);
+                match answer.read::<Spawned>() {
+                    Ok(spawned) => drop(self.acknowledged.insert(task.to_owned(), spawned.agent_id)),
+                    Err(why) => self.faults.push(format!("the spawn of {task}: {why}")),
+                }
             }
             // The switch is released in a moment.
-            Ok((409, answer)) if answer["code"] == "dispatch_stopped" => {
+            Ok(answer) if answer.is_refused(409, Code::DispatchStopped) => {
                 self.unanswered.insert(task.to_owned());
             }
-            Ok((status, answer)) if status < 500 => {
+            Ok(answer) if answer.status < 500 => {
                 self.unanswered.remove(task);
-                self.faults.push(format!("the spawn of {task} was answered {status}: {answer}"));
+                self.faults.push(format!("the spawn of {task} was answered {answer}"));
             }
             Ok(_) | Err(_) => drop(self.unanswered.insert(task.to_owned())),
         }
     }
 
     /// Waits until every agent has ended; returns the agents as they are then.
-    fn settle(&mut self, deadline: Instant) -> Outcome<(Api, Vec<Value>)> {
+    fn settle(&mut self, deadline: Instant) -> Outcome<(Api, Vec<AgentView>)> {
         loop {
             self.heal(None)?;
             let api = self.nodes.iter_mut().find_map(|node| node.api(Duration::from_secs(5)));
@@ -426,11 +427,11 @@ impl Fleet {
         let stale = self.stale_pushes(&agents);
         found.extend(stale.iter().map(|text| Violation::new("PUSH", text.clone())));
         // A fault of a node or of the store is none of the task's.
-        let ordered = |agent: &Value| {
-            agent["status"] == "killed"
-                && agent["taskId"].as_str().is_some_and(|task| self.stopped.contains(task))
+        let ordered = |agent: &AgentView| {
+            agent.status.status == Status::Killed && self.stopped.contains(&agent.status.task_id)
         };
-        for agent in agents.iter().filter(|agent| agent["status"] != "completed" && !ordered(agent)) {
+        let is_wrong = |agent: &&AgentView| agent.status.status != Status::Completed && !ordered(agent);
+        for agent in agents.iter().filter(is_wrong) {
             found.push(Violation::new("END", sweep::brief(agent)));
         }
         let servers: Vec<u32> =
@@ -446,7 +447,8 @@ impl Fleet {
         figures.two_alive = found.iter().filter(|violation| violation.invariant == "I2").count();
         figures.stale_pushes = stale.len();
         for agent in &agents {
-            let end = format!("{} {}", agent["status"], agent["endReason"]).replace('"', "");
+            let reason = agent.status.end_reason.map_or("null".to_owned(), |reason| reason.to_string());
+            let end = format!("{} {reason}", agent.status.status);
             *figures.ends.entry(end).or_default() += 1;
         }
         figures.violations = found;
@@ -455,12 +457,13 @@ impl Fleet {
 
     /// Returns the pushes of a run after a newer run of the same agent had started. Which run made a commit stands in its
     /// work file; starts and pushes stand in one log, in the order in which they happened.
-    fn stale_pushes(&self, agents: &[Value]) -> Vec<String> {
+    fn stale_pushes(&self, agents: &[AgentView]) -> Vec<String> {
         let mut newest: BTreeMap<String, String> = BTreeMap::new();
         let by_branch: BTreeMap<String, &str> = agents
             .iter()
             .filter_map(|agent| {
-                Some((format!("refs/heads/{}", agent["branch"].as_str()?), agent["agentId"].as_str()?))
+                let of = &agent.status;
+                Some((format!("refs/heads/{}", of.branch.as_ref()?), of.agent_id.as_str()))
             })
             .collect();
         let mut stale = Vec::new();

@@ -36,7 +36,7 @@ pub fn measure(programs: &Programs, records: usize, starts: u32) -> Outcome<Read
         scene.kill_9();
         let begun = Instant::now();
         let api = scene.api()?;
-        while !matches!(api.send("GET", "/health/ready", None, None), Ok((200, _))) {
+        while !matches!(api.send("GET", "/health/ready", None, None), Ok(answer) if answer.status == 200) {
             if begun.elapsed() > Duration::from_secs(120) {
                 return Err("the server is not ready after two minutes".to_owned());
             }
@@ -51,10 +51,8 @@ fn fill(scene: &mut Scene, name: &str, count: usize) -> Outcome<()> {
     let api = scene.api()?;
     let (place, api) = (&scene.place, &api);
     let one = |n: usize| -> Outcome<()> {
-        match api.send("POST", "/v1/agents", None, Some(&place.task(&format!("{name}-{n}"), 0)))? {
-            (200..300, _) => Ok(()),
-            (status, answer) => Err(format!("a spawn was answered {status}: {answer}")),
-        }
+        let answer = api.send("POST", "/v1/agents", None, Some(&place.task(&format!("{name}-{n}"), 0)))?;
+        if answer.is_success() { Ok(()) } else { Err(format!("a spawn was answered {answer}")) }
     };
     std::thread::scope(|scope| {
         let callers: Vec<_> = (0..CALLERS)

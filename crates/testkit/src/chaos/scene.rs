@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use mosaic_api::{AgentView, Killed, Spawned};
 use serde_json::{Value, json};
 
-use super::api::Api;
+use super::api::{Answer, Api};
 use super::server::Server;
 use super::testbed::Testbed;
-use super::{Outcome, Programs, SOON};
+use super::{Outcome, Programs, SOON, while_};
 
 /// Longest wait for a server to end after SIGTERM: its drain, then what it releases.
 const ENDING: Duration = Duration::from_secs(30);
@@ -154,11 +155,11 @@ impl Scene {
         path: &str,
         key: Option<&str>,
         body: Option<&Value>,
-    ) -> Outcome<(u16, Value)> {
+    ) -> Outcome<Answer> {
         loop {
             let answer = self.api()?.send(method, path, key, body);
             match answer {
-                Ok((status, body)) if status < 500 => return Ok((status, body)),
+                Ok(answer) if answer.status < 500 => return Ok(answer),
                 other if Instant::now() > self.deadline => {
                     return Err(format!("{method} {path} got no answer in time; the last was {other:?}"));
                 }
@@ -170,23 +171,19 @@ impl Scene {
     /// Spawns an agent, again and again with the same key until it is acknowledged.
     pub(crate) fn spawn(&mut self, task: &str, max_retries: u32) -> Outcome<String> {
         let body = self.place.task(task, max_retries);
-        let (status, answer) = self.call("POST", "/v1/agents", Some(task), Some(&body))?;
-        let Some(id) = answer["agentId"].as_str().filter(|_| status < 300) else {
-            return Err(format!("the spawn of {task} was answered {status}: {answer}"));
-        };
-        self.acknowledged.insert(task.to_owned(), id.to_owned());
-        Ok(id.to_owned())
+        let answer = self.call("POST", "/v1/agents", Some(task), Some(&body))?;
+        let spawned: Spawned = answer.read().map_err(while_(&format!("the spawn of {task}")))?;
+        self.acknowledged.insert(task.to_owned(), spawned.agent_id.clone());
+        Ok(spawned.agent_id)
     }
 
     /// Kills an agent and waits for the acknowledgement.
     pub(crate) fn kill(&mut self, id: &str) -> Outcome<()> {
         let reason = json!({"reason": "chaos"});
         self.doomed.insert(id.to_owned());
-        let (status, answer) = self.call("POST", &format!("/v1/agents/{id}/kill"), None, Some(&reason))?;
-        if status >= 300 {
-            return Err(format!("the kill of {id} was answered {status}: {answer}"));
-        }
-        if answer["alreadyTerminal"] != true {
+        let answer = self.call("POST", &format!("/v1/agents/{id}/kill"), None, Some(&reason))?;
+        let killed: Killed = answer.read().map_err(while_(&format!("the kill of {id}")))?;
+        if !killed.already_terminal {
             self.ordered.insert(id.to_owned());
         }
         Ok(())
@@ -256,6 +253,6 @@ impl Scene {
 }
 
 /// Tells whether a record is terminal.
-pub(crate) fn has_ended(agent: &Value) -> bool {
-    !agent["endReason"].is_null()
+pub(crate) fn has_ended(agent: &AgentView) -> bool {
+    agent.status.end_reason.is_some()
 }

@@ -5,7 +5,8 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use mosaic_api::{AgentView, Page};
+use serde_json::json;
 
 use super::Outcome;
 use super::api::Api;
@@ -63,9 +64,9 @@ impl StopOrder {
             Kind::All => "/agents/kill-all".to_owned(),
             Kind::Switch => "/v1/killswitch/engage".to_owned(),
         };
-        let (status, answer) = api.send("POST", &path, None, Some(&json!({"reason": "storm"})))?;
-        if !matches!(status, 200 | 202) {
-            return Err(format!("{node} answered {status} to {path}: {answer}"));
+        let answer = api.send("POST", &path, None, Some(&json!({"reason": "storm"})))?;
+        if !matches!(answer.status, 200 | 202) {
+            return Err(format!("{node} answered {path} with {answer}"));
         }
         let agents = first.into_iter().cloned().collect();
         Ok(Some(Self { kind, node: node.to_owned(), agents, well: None }))
@@ -102,14 +103,14 @@ impl StopOrder {
     /// Lets things go on afterwards; false when it has to be asked again.
     pub(super) fn lift(&self, api: &Api) -> bool {
         let release = || api.send("POST", "/v1/killswitch/release", None, Some(&json!({})));
-        self.kind != Kind::Switch || matches!(release(), Ok((200, _)))
+        self.kind != Kind::Switch || release().is_ok_and(|answer| answer.status == 200)
     }
 }
 
 /// Returns the agents that a node runs, by what a node that is well says.
 pub(super) fn running_on(api: &Api, node: &str) -> Vec<String> {
-    let Ok(page) = api.get("/v1/agents?phase=working&limit=100") else { return Vec::new() };
-    let on = |agent: &&Value| agent["node"] == node;
-    let items = page["items"].as_array().map(Vec::as_slice).unwrap_or_default();
-    items.iter().filter(on).filter_map(|agent| agent["agentId"].as_str().map(str::to_owned)).collect()
+    let working: Outcome<Page<AgentView>> = api.get("/v1/agents?phase=working&limit=100");
+    let Ok(page) = working else { return Vec::new() };
+    let here = page.items.into_iter().filter(|agent| agent.node.as_deref() == Some(node));
+    here.map(|agent| agent.status.agent_id).collect()
 }

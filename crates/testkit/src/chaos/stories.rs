@@ -1,10 +1,11 @@
 //! The stories: short lives that together touch every step of spawn, run, kill, clean-up and settle. Each is played by
 //! callers who do not know that the server breaks under them.
 
-use serde_json::{Value, json};
+use mosaic_api::{AgentView, Code, KillAll, Status, SwitchEngaged};
+use serde_json::json;
 
 use super::scene::{AGAIN, Scene, has_ended};
-use super::{Outcome, Programs, afterwards};
+use super::{Outcome, Programs, afterwards, while_};
 
 /// A short life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,8 +106,7 @@ impl Story {
             return Ok(true);
         }
         let mut scene = Scene::new(programs, 1)?;
-        let (status, _) = scene.call("GET", "/v1/killswitch", None, None)?;
-        Ok(status == 200)
+        Ok(scene.call("GET", "/v1/killswitch", None, None)?.status == 200)
     }
 
     /// Returns how many agents its servers run at once.
@@ -188,26 +188,26 @@ impl Story {
 
     /// Says what is wrong with how its agents ended, when the server only died: nothing that an agent did was at fault, so
     /// no attempt may have been counted and every work must have arrived.
-    pub(crate) fn judge(self, scene: &Scene, agents: &[Value]) -> Vec<String> {
+    pub(crate) fn judge(self, scene: &Scene, agents: &[AgentView]) -> Vec<String> {
         let mut wrong = Vec::new();
         for agent in agents {
-            let task = agent["taskId"].as_str().unwrap_or_default();
-            let doomed = scene.doomed.contains(agent["agentId"].as_str().unwrap_or_default());
+            let (of, task) = (&agent.status, &agent.status.task_id);
+            let doomed = scene.doomed.contains(&of.agent_id);
             // A lost supervisor costs an attempt, as an agent's own crash does.
-            let attempts: &[u64] = match (task.split('-').next(), self) {
+            let attempts: &[u32] = match (task.split('-').next(), self) {
                 (Some("crash"), _) => &[2],
                 (_, Self::Shimless) => &[1, 2],
                 _ => &[1],
             };
-            let fits = match agent["status"].as_str() {
-                Some("completed") => agent["attempt"].as_u64().is_some_and(|n| attempts.contains(&n)),
-                Some("killed") => doomed,
+            let fits = match of.status {
+                Status::Completed => attempts.contains(&of.attempt),
+                Status::Killed => doomed,
                 _ => false,
             };
             if !fits {
                 wrong.push(format!(
-                    "{task} ended as {} ({}), attempt {}: {}",
-                    agent["status"], agent["endReason"], agent["attempt"], agent["error"]
+                    "{task} ended as {} ({:?}), attempt {}: {:?}",
+                    of.status, of.end_reason, of.attempt, of.error
                 ));
             }
         }
@@ -234,16 +234,17 @@ fn frozen(scene: &mut Scene, failpoint: &str) -> Outcome<String> {
 fn order(scene: &mut Scene, id: &str, verb: &str) -> Outcome<()> {
     let reason = json!({"reason": "chaos"});
     loop {
-        let (status, answer) = scene.call("POST", &format!("/v1/agents/{id}/{verb}"), None, Some(&reason))?;
-        if status < 300 {
+        let answer = scene.call("POST", &format!("/v1/agents/{id}/{verb}"), None, Some(&reason))?;
+        if answer.is_success() {
             return Ok(());
         }
-        let (_, record) = scene.call("GET", &format!("/v1/agents/{id}"), None, None)?;
-        if has_ended(&record) {
+        let record = scene.call("GET", &format!("/v1/agents/{id}"), None, None)?;
+        if record.read::<AgentView>().is_ok_and(|agent| has_ended(&agent)) {
             return Ok(());
         }
-        if answer["retryable"] != true || std::time::Instant::now() > scene.deadline {
-            return Err(format!("{verb} of {id} was answered {status}: {answer}"));
+        let is_retryable = answer.problem().is_some_and(|problem| problem.retryable);
+        if !is_retryable || std::time::Instant::now() > scene.deadline {
+            return Err(format!("{verb} of {id} was answered {answer}"));
         }
         std::thread::sleep(AGAIN);
     }
@@ -270,12 +271,10 @@ fn kill_all(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
     let waiting = scene.spawn(tasks[2], 1)?;
     scene.doomed.insert(waiting);
     let reason = json!({"reason": "chaos"});
-    let (status, answer) = scene.call("POST", "/v1/agents/kill-all", None, Some(&reason))?;
-    if status >= 300 {
-        return Err(format!("kill-all was answered {status}: {answer}"));
-    }
+    let answer = scene.call("POST", "/v1/agents/kill-all", None, Some(&reason))?;
+    let answer: KillAll = answer.read().map_err(while_("kill-all"))?;
     // Only an answer that claims success is held to it; one that failed for an agent says so itself.
-    if answer["failed"] == 0 {
+    if answer.failed == 0 {
         gone_now(scene, "kill-all");
     }
     scene.place.go("hold-1")?;
@@ -302,23 +301,19 @@ fn switch(scene: &mut Scene, failpoint: &str) -> Outcome<()> {
     scene.await_log("hold", 1)?;
     scene.spawn("push-2", 1)?;
     let reason = json!({"reason": "chaos"});
-    let (status, answer) = scene.call("POST", "/v1/killswitch/engage", None, Some(&reason))?;
-    if status >= 300 {
-        return Err(format!("the kill switch was answered {status}: {answer}"));
-    }
-    if answer["failed"] == 0 {
+    let engaged = scene.call("POST", "/v1/killswitch/engage", None, Some(&reason))?;
+    let answer: SwitchEngaged = engaged.read().map_err(while_("the kill switch"))?;
+    if answer.report.failed == 0 {
         gone_now(scene, "the kill switch");
     }
     let body = scene.place.task("push-3", 1);
-    let (status, refused) = scene.call("POST", "/v1/agents", Some("push-3"), Some(&body))?;
-    if (status, refused["code"].as_str()) != (409, Some("dispatch_stopped")) {
-        scene
-            .faults
-            .push(format!("under the kill switch ({answer}) a spawn was answered {status}: {refused}"));
+    let refused = scene.call("POST", "/v1/agents", Some("push-3"), Some(&body))?;
+    if !refused.is_refused(409, Code::DispatchStopped) {
+        scene.faults.push(format!("under the kill switch ({engaged}) a spawn was answered {refused}"));
     }
-    let (status, answer) = scene.call("POST", "/v1/killswitch/release", None, Some(&json!({})))?;
-    if status >= 300 {
-        return Err(format!("the release was answered {status}: {answer}"));
+    let answer = scene.call("POST", "/v1/killswitch/release", None, Some(&json!({})))?;
+    if !answer.is_success() {
+        return Err(format!("the release was answered {answer}"));
     }
     scene.place.go("commit-hold-1")
 }

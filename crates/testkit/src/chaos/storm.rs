@@ -6,14 +6,14 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use mosaic_api::{AgentView, EndReason, Spawned, Status};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
 
 use super::api::Api;
 use super::dice::Dice;
 use super::matrix::percentiles;
 use super::scene::{Scene, has_ended};
-use super::sweep::{Violation, sweep, transcripts};
+use super::sweep::{Violation, brief, sweep, transcripts};
 use super::{Outcome, Programs, while_};
 
 /// Longest time for one task to end after the storm, on a machine with other work to do.
@@ -98,7 +98,7 @@ struct Known {
     /// Tasks whose spawn got no answer: they are asked for again with the same key.
     unanswered: BTreeSet<String>,
     /// Ended agents as they were first seen ended.
-    ended: BTreeMap<String, (Value, Value, Value)>,
+    ended: BTreeMap<String, (Status, Option<EndReason>, Option<String>)>,
     first_unanswered: usize,
     unfinished: usize,
     changed: Vec<String>,
@@ -108,25 +108,27 @@ impl Known {
     /// Asks for a task; the answer is an acknowledgement or nothing.
     fn spawn(&mut self, scene: &mut Scene, api: &Api, task: &str) {
         match api.send("POST", "/v1/agents", Some(task), Some(&scene.place.task(task, 0))) {
-            Ok((201 | 200, answer)) => {
-                let id = answer["agentId"].as_str().unwrap_or_default().to_owned();
+            Ok(answer) if answer.is_success() => {
                 self.unanswered.remove(task);
-                scene.acknowledged.insert(task.to_owned(), id);
+                match answer.read::<Spawned>() {
+                    Ok(spawned) => drop(scene.acknowledged.insert(task.to_owned(), spawned.agent_id)),
+                    Err(why) => self.changed.push(format!("the spawn of {task}: {why}")),
+                }
             }
-            Ok((status, answer)) if status < 500 => {
-                self.changed.push(format!("the spawn of {task} was answered {status}: {answer}"));
+            Ok(answer) if answer.status < 500 => {
+                self.changed.push(format!("the spawn of {task} was answered {answer}"));
             }
             Ok(_) | Err(_) => self.first_unanswered += usize::from(self.unanswered.insert(task.to_owned())),
         }
     }
 
     /// Looks whether what has ended stays as it ended.
-    fn compare(&mut self, agents: &[Value]) {
+    fn compare(&mut self, agents: &[AgentView]) {
         self.unfinished = agents.iter().filter(|agent| !has_ended(agent)).count();
         for agent in agents.iter().filter(|agent| has_ended(agent)) {
-            let now = (agent["status"].clone(), agent["endReason"].clone(), agent["completedAt"].clone());
-            let id = agent["agentId"].as_str().unwrap_or_default();
-            let first = self.ended.entry(id.to_owned()).or_insert_with(|| now.clone());
+            let of = &agent.status;
+            let now = (of.status, of.end_reason, of.completed_at.clone());
+            let first = self.ended.entry(of.agent_id.clone()).or_insert_with(|| now.clone());
             if *first != now {
                 self.changed.push(format!("an ended agent changed from {first:?} to {now:?}"));
             }
@@ -239,8 +241,8 @@ fn judge(scene: &mut Scene, known: &mut Known, figures: &mut Figures) -> Outcome
     known.compare(&agents);
     found.extend(known.changed.drain(..).map(|text| Violation::new("I5", text)));
     for agent in &agents {
-        if agent["status"] != "completed" || agent["attempt"] != 1 {
-            found.push(Violation::new("END", format!("{agent}")));
+        if agent.status.status != Status::Completed || agent.status.attempt != 1 {
+            found.push(Violation::new("END", brief(agent)));
         }
     }
     // The remote is a witness of its own: the push of an agent whose record was lost shows nowhere else.

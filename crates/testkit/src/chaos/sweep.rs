@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use mosaic_api::Event;
-use serde_json::Value;
+use mosaic_api::{AgentView, Event, Status, TranscriptEntry, TranscriptEvent, TranscriptPage};
 
 use super::Outcome;
 use super::api::Logged;
@@ -45,7 +44,7 @@ impl fmt::Display for Violation {
 }
 
 /// Looks at everything. The server that runs is an ordinary one, and every agent has had its time.
-pub(crate) fn sweep(scene: &mut Scene) -> Outcome<(Vec<Violation>, Vec<Value>)> {
+pub(crate) fn sweep(scene: &mut Scene) -> Outcome<(Vec<Violation>, Vec<AgentView>)> {
     let api = scene.api()?;
     let mut found = Vec::new();
     let agents = api.agents()?;
@@ -59,17 +58,19 @@ pub(crate) fn sweep(scene: &mut Scene) -> Outcome<(Vec<Violation>, Vec<Value>)> 
     Ok((found, agents))
 }
 
-pub(super) fn brief(agent: &Value) -> String {
-    let field = |name: &str| agent[name].to_string();
-    let names = ["agentId", "taskId", "status", "phase", "endReason", "attempt", "error", "warnings"];
-    names.map(|name| format!("{name} {}", field(name))).join(", ")
+pub(super) fn brief(agent: &AgentView) -> String {
+    let of = &agent.status;
+    format!(
+        "{} of {}: {} in {}, {:?}, attempt {}, {:?}, {:?}",
+        of.agent_id, of.task_id, of.status, of.phase, of.end_reason, of.attempt, of.error, of.warnings
+    )
 }
 
 /// Checks the records and the log, of one node or many: I1, I2, I3, I5 and the log's part of I6.
 pub(super) fn records(
     place: &Testbed,
     spawned: &BTreeMap<String, String>,
-    agents: &[Value],
+    agents: &[AgentView],
     events: &[Logged],
     found: &mut Vec<Violation>,
 ) {
@@ -85,9 +86,9 @@ pub(super) fn records(
 }
 
 /// Checks that every agent is killed whose kill was acknowledged.
-fn promised(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
-    let killed = |agent: &&Value| {
-        agent["agentId"].as_str().is_some_and(|id| scene.ordered.contains(id)) && agent["status"] != "killed"
+fn promised(scene: &Scene, agents: &[AgentView], found: &mut Vec<Violation>) {
+    let killed = |agent: &&AgentView| {
+        scene.ordered.contains(&agent.status.agent_id) && agent.status.status != Status::Killed
     };
     for agent in agents.iter().filter(killed) {
         found.push(Violation::new("I5", format!("its kill was acknowledged: {}", brief(agent))));
@@ -95,19 +96,19 @@ fn promised(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
 }
 
 /// I1.
-fn acknowledged(spawned: &BTreeMap<String, String>, agents: &[Value], found: &mut Vec<Violation>) {
-    let known: BTreeSet<&str> = agents.iter().filter_map(|agent| agent["agentId"].as_str()).collect();
+fn acknowledged(spawned: &BTreeMap<String, String>, agents: &[AgentView], found: &mut Vec<Violation>) {
+    let known: BTreeSet<&str> = agents.iter().map(|agent| agent.status.agent_id.as_str()).collect();
     for (task, id) in spawned.iter().filter(|(_, id)| !known.contains(id.as_str())) {
         found.push(Violation::new("I1", format!("{task} was acknowledged as {id}, which has no record")));
     }
-    let tasks: BTreeSet<&str> = agents.iter().filter_map(|agent| agent["taskId"].as_str()).collect();
+    let tasks: BTreeSet<&str> = agents.iter().map(|agent| agent.status.task_id.as_str()).collect();
     if tasks.len() != agents.len() {
         found.push(Violation::new("I1", "a task has two agents"));
     }
 }
 
 /// I5: one end per agent, and nothing of it afterwards.
-fn finality(agents: &[Value], events: &[Logged], found: &mut Vec<Violation>) {
+fn finality(agents: &[AgentView], events: &[Logged], found: &mut Vec<Violation>) {
     let mut ends: BTreeMap<&str, &Logged> = BTreeMap::new();
     for event in events {
         let kind = event.event.kind();
@@ -134,9 +135,9 @@ fn finality(agents: &[Value], events: &[Logged], found: &mut Vec<Violation>) {
         }
     }
     for agent in agents.iter().filter(|agent| has_ended(agent)) {
-        let id = agent["agentId"].as_str().unwrap_or_default();
-        let told = ends.get(id).map(|end| end.event.kind().trim_start_matches("agent."));
-        if told != agent["status"].as_str() {
+        let told =
+            ends.get(agent.status.agent_id.as_str()).map(|end| end.event.kind().trim_start_matches("agent."));
+        if told != Some(agent.status.status.to_string().as_str()) {
             found.push(Violation::new("I5", format!("the log says {told:?}: {}", brief(agent))));
         }
     }
@@ -154,9 +155,8 @@ fn sequence(events: &[Logged], found: &mut Vec<Violation>) {
 }
 
 /// I4 and I5 for agents whose removal was acknowledged: no record and no transcript comes back.
-fn removed(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
-    for agent in agents.iter().filter(|a| a["agentId"].as_str().is_some_and(|id| scene.removed.contains(id)))
-    {
+fn removed(scene: &Scene, agents: &[AgentView], found: &mut Vec<Violation>) {
+    for agent in agents.iter().filter(|agent| scene.removed.contains(&agent.status.agent_id)) {
         found.push(Violation::new("I5", format!("its removal was acknowledged: {}", brief(agent))));
     }
     for shelf in children(&scene.place.data().join("transcripts")) {
@@ -192,7 +192,7 @@ fn audit(scene: &Scene, found: &mut Vec<Violation>) {
 
 /// I4: processes, control groups, directories, locks, temporary files and refs. What is deleted in the background gets
 /// its time.
-fn leftovers(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
+fn leftovers(scene: &Scene, agents: &[AgentView], found: &mut Vec<Violation>) {
     let until = Instant::now() + DELETIONS;
     loop {
         let left = look_for_leftovers(scene, agents);
@@ -203,9 +203,9 @@ fn leftovers(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) {
     }
 }
 
-fn look_for_leftovers(scene: &Scene, agents: &[Value]) -> Vec<String> {
+fn look_for_leftovers(scene: &Scene, agents: &[AgentView]) -> Vec<String> {
     let place = &scene.place;
-    let ids: BTreeSet<&str> = agents.iter().filter_map(|agent| agent["agentId"].as_str()).collect();
+    let ids: BTreeSet<&str> = agents.iter().map(|agent| agent.status.agent_id.as_str()).collect();
     let marks: Vec<String> = ids.iter().map(|id| format!("MOSAIC_AGENT_ID={id}")).collect();
     let mut left = place.processes(scene.pid(), &marks);
     for group in control_groups() {
@@ -217,7 +217,7 @@ fn look_for_leftovers(scene: &Scene, agents: &[Value]) -> Vec<String> {
     let data = place.data();
     for agent in children(&data.join("agents")) {
         let id = agent.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let record = agents.iter().find(|record| record["agentId"] == id.as_str());
+        let record = agents.iter().find(|record| record.status.agent_id == id);
         if !record.is_some_and(keeps_its_tree) {
             left.push(format!("directory agents/{id} with {:?}", children(&agent)));
         }
@@ -241,8 +241,8 @@ fn look_for_leftovers(scene: &Scene, agents: &[Value]) -> Vec<String> {
 }
 
 /// An agent whose work nobody could receive keeps its tree, and its record names it.
-fn keeps_its_tree(agent: &Value) -> bool {
-    agent["warnings"].to_string().contains("so its tree stays")
+fn keeps_its_tree(agent: &AgentView) -> bool {
+    agent.status.warnings.iter().any(|warning| warning.contains("so its tree stays"))
 }
 
 fn children(dir: &Path) -> Vec<PathBuf> {
@@ -293,17 +293,17 @@ fn control_groups() -> Vec<PathBuf> {
 
 /// I7: every line that an agent said it had written is on the pushed branch, or kept in the server's bare repository under the
 /// agent's name, or still in a tree that its record names.
-fn work(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) -> Outcome<()> {
+fn work(scene: &Scene, agents: &[AgentView], found: &mut Vec<Violation>) -> Outcome<()> {
     let git = |dir: &Path, args: &[&str]| scene.place.remote.try_run(dir, args).unwrap_or_default();
     for agent in agents {
-        let id = agent["agentId"].as_str().unwrap_or_default();
+        let id = agent.status.agent_id.as_str();
         let lines: Vec<Vec<String>> =
             scene.place.log("wrote").into_iter().filter(|fields| fields[1] == id).collect();
         if lines.is_empty() {
             continue;
         }
         let mut kept = String::new();
-        if let Some(branch) = agent["branch"].as_str() {
+        if let Some(branch) = &agent.status.branch {
             kept += &git(
                 &scene.place.remote.remote(),
                 &["log", "-p", "--format=", &format!("refs/heads/{branch}"), "--"],
@@ -332,29 +332,37 @@ fn work(scene: &Scene, agents: &[Value], found: &mut Vec<Violation>) -> Outcome<
     Ok(())
 }
 
-pub(super) fn completed_means_pushed(place: &Testbed, agent: &Value, found: &mut Vec<Violation>) {
-    if agent["status"] != "completed" {
+pub(super) fn completed_means_pushed(place: &Testbed, agent: &AgentView, found: &mut Vec<Violation>) {
+    if agent.status.status != Status::Completed {
         return;
     }
-    let tip = agent["branch"].as_str().and_then(|branch| place.remote.tip(branch));
-    if tip.is_none() || tip.as_deref() != agent["pushedCommit"].as_str() {
+    let tip = agent.status.branch.as_deref().and_then(|branch| place.remote.tip(branch));
+    if tip.is_none() || tip != agent.pushed_commit {
         let text = format!("completed, but its branch is at {tip:?}: {}", brief(agent));
         found.push(Violation::new("I7", text));
     }
 }
 
+/// Returns what an agent's program printed, when that is what the entry tells.
+fn output(entry: TranscriptEntry) -> Option<String> {
+    match entry.event {
+        TranscriptEvent::Output { text, .. } => Some(text),
+        _ => None,
+    }
+}
+
 /// Checks the lines that agents printed while servers died: every line is told once. Not part of the sweep, as a
 /// transcript that could not be written is no fault of the agent's.
-pub(crate) fn transcripts(scene: &mut Scene, agents: &[Value]) -> Outcome<Vec<Violation>> {
+pub(crate) fn transcripts(scene: &mut Scene, agents: &[AgentView]) -> Outcome<Vec<Violation>> {
     let api = scene.api()?;
     let mut found = Vec::new();
     let ended: BTreeSet<String> =
         scene.place.log("end").into_iter().map(|fields| fields[2].clone()).collect();
     for agent in agents {
-        let id = agent["agentId"].as_str().unwrap_or_default();
-        let page = api.get(&format!("/v1/agents/{id}/transcript?limit=200&kinds=output"))?;
-        let said: Vec<&str> =
-            page["items"].as_array().into_iter().flatten().filter_map(|e| e["text"].as_str()).collect();
+        let id = agent.status.agent_id.as_str();
+        let page: TranscriptPage = api.get(&format!("/v1/agents/{id}/transcript?limit=200&kinds=output"))?;
+        let entries = page.items.into_iter().filter_map(|item| serde_json::from_value(item).ok());
+        let said: Vec<String> = entries.filter_map(output).collect();
         for fields in scene.place.log("start").into_iter().filter(|fields| fields[1] == id) {
             let times =
                 |word: &str| said.iter().filter(|text| **text == format!("{word} {}", fields[2])).count();

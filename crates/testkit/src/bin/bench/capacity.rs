@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use mosaic_api::Pruned;
 use mosaic_core::limits;
 use mosaic_testkit::valkey_server::ValkeyServer;
 
@@ -105,7 +106,7 @@ fn measure(options: &Options, dir: &Path, size: usize, out: &mut Figures) -> Out
         ("MOSAIC_VALKEY_LOG_ENTRIES", "10000"),
     ];
     let server = Server::start_with(&options.mosaic, dir, 1, "true", &env)?;
-    server.client()?.json("POST", "/v1/queue/pause", "{}")?;
+    server.client()?.done("POST", "/v1/queue/pause", "{}")?;
     let empty = used(&store)?;
     let cpu = ticks(server.pid())?;
     let began = Instant::now();
@@ -138,13 +139,13 @@ fn measure(options: &Options, dir: &Path, size: usize, out: &mut Figures) -> Out
 /// a second.
 fn remove_old(server: &Server) -> Outcome<f64> {
     let mut client = server.client()?;
-    let (began, mut removed, mut cursor) = (Instant::now(), 0.0, serde_json::Value::Null);
+    let (began, mut removed, mut cursor) = (Instant::now(), 0.0, None::<String>);
     loop {
         let body = serde_json::json!({"olderThan": "0ms", "cursor": cursor});
-        let page = client.json("POST", "/v1/prune", &body.to_string())?;
-        removed += page["removed"].as_f64().unwrap_or(0.0);
-        cursor = page["nextCursor"].clone();
-        if cursor.is_null() || began.elapsed() > ROUND {
+        let page: Pruned = client.json("POST", "/v1/prune", &body.to_string())?;
+        removed += page.removed as f64;
+        cursor = page.next_cursor;
+        if cursor.is_none() || began.elapsed() > ROUND {
             return Ok(removed / began.elapsed().as_secs_f64());
         }
     }
@@ -185,7 +186,7 @@ fn spawn_some(mut client: Client, next: &AtomicUsize, size: usize) -> Outcome<Ve
                 "workItems": [format!("US-{n}: fix the division by zero in the calculator")]},
         });
         let began = Instant::now();
-        client.json("POST", "/agents/spawn", &body.to_string())?;
+        client.done("POST", "/agents/spawn", &body.to_string())?;
         seen.push(began.elapsed().as_secs_f64());
     }
 }
@@ -196,7 +197,7 @@ fn lists(server: &Server, state: &str, out: &mut Figures) -> Outcome<()> {
         let mut seen = Vec::new();
         for _ in 0..LISTS {
             let began = Instant::now();
-            client.json("GET", path, "")?;
+            client.done("GET", path, "")?;
             seen.push(began.elapsed().as_secs_f64() * 1000.0);
         }
         let figure = format!("{:.1} ms, {:.1} ms", quantile(&seen, 0.5), quantile(&seen, 0.99));
@@ -208,7 +209,7 @@ fn lists(server: &Server, state: &str, out: &mut Figures) -> Outcome<()> {
 /// Ends everything, and waits until it is archived; returns how many were archived a second.
 fn end_all(server: &Server, store: &ValkeyServer, size: usize) -> Outcome<f64> {
     // The answer may come after the client has given up; what counts is what ended.
-    drop(server.client()?.json("POST", "/agents/kill-all", "{}"));
+    drop(server.client()?.done("POST", "/agents/kill-all", "{}"));
     let until = Instant::now() + PATIENCE;
     let number =
         |command: &str| -> Outcome<usize> { Ok(store.ask(command)?.trim_start_matches(':').trim().parse()?) };

@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options, dir: &Path, table: &mut Table) -> Outcome<(
         Some(idle.rss <= IDLE_TARGET),
     );
     agents(options, &server, &bare, &idle, table)?;
-    server.client()?.json("POST", "/agents/kill-all", "")?;
+    server.client()?.done("POST", "/agents/kill-all", "")?;
     server.stop()
 }
 
@@ -57,7 +57,7 @@ fn agents(options: &Options, server: &Server, bare: &Path, idle: &Memory, table:
             "taskId": format!("sleep-{number}"), "agentType": "worker", "gateProfile": "minimal",
             "context": {"repository": bare.to_string_lossy(), "branch": "main", "workItems": ["sleep"]},
         });
-        client.json("POST", "/agents/spawn", &body.to_string())?;
+        client.done("POST", "/agents/spawn", &body.to_string())?;
     }
     let until = Instant::now() + RUNNING;
     let mut shims = Vec::new();

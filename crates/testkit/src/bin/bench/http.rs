@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use mosaic_api::{Event, EventEnvelope, SseReader};
-use serde_json::Value;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use crate::Outcome;
 
@@ -53,8 +53,13 @@ impl Client {
         Ok((status, &self.body))
     }
 
-    /// Sends a request that must succeed, and reads its answer as JSON.
-    pub(crate) fn json(&mut self, method: &str, path: &str, body: &str) -> Outcome<Value> {
+    /// Sends a request that must succeed.
+    pub(crate) fn done(&mut self, method: &str, path: &str, body: &str) -> Outcome<()> {
+        self.json::<IgnoredAny>(method, path, body).map(drop)
+    }
+
+    /// Sends a request that must succeed, and reads its answer.
+    pub(crate) fn json<T: DeserializeOwned>(&mut self, method: &str, path: &str, body: &str) -> Outcome<T> {
         let (status, answer) = self.send(method, path, body)?;
         if !(200..300).contains(&status) {
             return Err(format!(

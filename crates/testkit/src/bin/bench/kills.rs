@@ -4,7 +4,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use mosaic_api::{Killed, Spawned};
+use serde_json::json;
 
 use crate::server::Server;
 use crate::table::{Table, median};
@@ -48,8 +49,7 @@ fn measure_one(options: &Options, dir: &Path, size: usize) -> Outcome<f64> {
         "taskId": "crowd", "agentType": "worker", "gateProfile": "minimal",
         "context": {"repository": bare.to_string_lossy(), "branch": "main", "workItems": ["grow"]},
     });
-    let spawned: Value = client.json("POST", "/agents/spawn", &task.to_string())?;
-    let id = spawned["agentId"].as_str().ok_or("the spawn names no agent")?.to_owned();
+    let Spawned { agent_id: id, .. } = client.json("POST", "/agents/spawn", &task.to_string())?;
     let until = Instant::now() + GROWN;
     while !up.exists() {
         if Instant::now() > until {
@@ -57,11 +57,12 @@ fn measure_one(options: &Options, dir: &Path, size: usize) -> Outcome<f64> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    let killed: Value = client.json("POST", &format!("/agents/{id}/kill"), "{}")?;
-    let receipt = &killed["receipt"];
-    if killed["verified"] != true {
-        return Err(format!("the kill was not verified: {killed}").into());
+    let killed: Killed = client.json("POST", &format!("/agents/{id}/kill"), "{}")?;
+    if !killed.verified {
+        return Err(format!("the kill was not verified: {killed:?}").into());
     }
     server.stop()?;
-    receipt["pastGraceMs"].as_f64().ok_or_else(|| format!("the receipt has no time: {receipt}").into())
+    let past_grace = killed.receipt.as_ref().and_then(|receipt| receipt.past_grace_ms);
+    let past_grace = past_grace.ok_or_else(|| format!("the receipt has no time: {killed:?}"))?;
+    Ok(past_grace as f64)
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use mosaic_api::Event;
+use mosaic_api::{AgentView, Event, Page};
 
 use crate::server::Server;
 use crate::table::{Table, median};
@@ -102,13 +102,14 @@ fn mosaic(options: &Options, place: &Path, bare: &Path, concurrency: usize) -> O
             "taskId": format!("task-{number}"), "agentType": "worker", "gateProfile": "minimal",
             "context": {"repository": bare.to_string_lossy(), "branch": "main", "workItems": ["write the note"]},
         });
-        client.json("POST", "/agents/spawn", &body.to_string())?;
+        client.done("POST", "/agents/spawn", &body.to_string())?;
     }
     for done in 0..options.tasks {
         let event = events.next()?;
         if !matches!(event, Event::AgentCompleted(_)) {
-            let agents = client.json("GET", "/v1/agents?limit=100", "")?;
-            return Err(format!("after {done} agents came {event}: {agents}").into());
+            let agents: Page<AgentView> = client.json("GET", "/v1/agents?limit=100", "")?;
+            let ends = agents.items.iter().map(|agent| (agent.status.status, &agent.status.error));
+            return Err(format!("after {done} agents came {event}: {:?}", ends.collect::<Vec<_>>()).into());
         }
     }
     let removed_by = Instant::now() + REMOVAL;

@@ -76,7 +76,7 @@ fn batch(server: &Server, remote: &Remote<'_>, tasks: usize, next: &mut usize) -
             "taskId": format!("task-{next}"), "agentType": "worker", "gateProfile": "minimal",
             "context": {"repository": &remote.address, "branch": "main", "workItems": ["write the note"]},
         });
-        client.json("POST", "/agents/spawn", &body.to_string())?;
+        client.done("POST", "/agents/spawn", &body.to_string())?;
     }
     for _ in 0..tasks {
         let event = events.next()?;

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use mosaic_api::Queue;
+
 use crate::server::Server;
 use crate::table::{Table, quantile};
 use crate::{Options, Outcome};
@@ -25,16 +27,15 @@ struct ClientLatencies {
 pub(crate) fn run(options: &Options, dir: &Path, table: &mut Table) -> Outcome<()> {
     for clients in CLIENTS {
         let server = Server::start(&options.mosaic, &dir.join(clients.to_string()), 1, "true")?;
-        server.client()?.json("POST", "/v1/queue/pause", "{}")?;
+        server.client()?.done("POST", "/v1/queue/pause", "{}")?;
         let (seen, took) = load(&server, clients, options.length)?;
         let latencies: Vec<f64> = seen.into_iter().flat_map(|seen| seen.latencies).collect();
-        let queue = server.client()?.json("GET", "/v1/queue?limit=1", "")?;
-        let waiting = queue["counts"]["waiting"].as_u64();
-        if waiting != Some(latencies.len() as u64) {
+        let queue: Queue = server.client()?.json("GET", "/v1/queue?limit=1", "")?;
+        if queue.counts.waiting != latencies.len() as u64 {
             let text = format!(
-                "{} spawns were acknowledged, but the queue counts {}",
+                "{} spawns were acknowledged, but the queue counts {:?}",
                 latencies.len(),
-                queue["counts"]
+                queue.counts
             );
             return Err(text.into());
         }
