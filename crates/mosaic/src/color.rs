@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 
+use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 
 /// When to colour.
@@ -52,33 +53,33 @@ impl Paint {
         Self { colour, ascii: set("MOSAIC_ASCII") }
     }
 
-    fn wrap(self, code: &str, text: &str) -> String {
-        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    fn wrap(self, style: Style, text: &str) -> String {
+        if self.colour { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
     /// Marks a heading.
     pub(crate) fn bold(self, text: &str) -> String {
-        self.wrap("1", text)
+        self.wrap(Style::new().bold(), text)
     }
 
     /// Marks what matters less.
     pub(crate) fn dim(self, text: &str) -> String {
-        self.wrap("2", text)
+        self.wrap(Style::new().dimmed(), text)
     }
 
     /// Marks what went well.
     pub(crate) fn good(self, text: &str) -> String {
-        self.wrap("32", text)
+        self.wrap(AnsiColor::Green.on_default(), text)
     }
 
     /// Marks what went wrong.
     pub(crate) fn bad(self, text: &str) -> String {
-        self.wrap("31", text)
+        self.wrap(AnsiColor::Red.on_default(), text)
     }
 
     /// Marks what needs a look.
     pub(crate) fn warn(self, text: &str) -> String {
-        self.wrap("33", text)
+        self.wrap(AnsiColor::Yellow.on_default(), text)
     }
 
     /// Colours a status or outcome word by its meaning.
@@ -138,6 +139,13 @@ mod tests {
         assert!(Paint::choose(ColorChoice::Always, false, &no).colour);
         assert!(Paint::choose(ColorChoice::Auto, false, &force).colour);
         assert!(!Paint::choose(ColorChoice::Never, true, &force).colour);
+    }
+
+    #[test]
+    fn a_style_begins_before_the_text_and_ends_after_it() {
+        let paint = Paint::choose(ColorChoice::Always, false, &|_| None);
+        let shown = [paint.bold("a"), paint.dim("a"), paint.good("a"), paint.bad("a"), paint.warn("a")];
+        assert_eq!(shown, ["1", "2", "32", "31", "33"].map(|code| format!("\u{1b}[{code}ma\u{1b}[0m")));
     }
 
     #[test]
