@@ -4,6 +4,7 @@ pub mod audit_suite;
 #[cfg(feature = "bare-queue")]
 pub mod bare_queue;
 pub mod chaos;
+pub mod connection;
 pub mod failpoints;
 pub mod fakes;
 pub mod gatekeeper_suite;

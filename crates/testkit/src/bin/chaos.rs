@@ -1,40 +1,93 @@
 //! The chaos suite as one command; see `docs/chaos.md`.
 
+use std::num::ParseIntError;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use mosaic_testkit::chaos::matrix::{self, Case, CaseError, Options, matrix, percentiles};
+use clap::{ArgGroup, Parser, ValueEnum};
+use mosaic_testkit::chaos::matrix::{self, Case, Options, matrix, percentiles};
 use mosaic_testkit::chaos::{Outcome, Programs, Story, fleet, ready, storm};
 use mosaic_testkit::valkey_server::ValkeyServer;
+use thiserror::Error;
 
-const USAGE: &str = "\
-usage: chaos --short | --long | --only STORY[/FAILPOINT] | --storm | --ready | --fleet [options]
+/// Arguments of the command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "chaos",
+    about = "Breaks the service at its steps and judges what is left; see docs/chaos.md"
+)]
+#[command(group = ArgGroup::new("what").required(true).args(["short", "long", "only", "storm", "ready", "fleet"]))]
+struct Args {
+    /// A sample by the seed that fits into three minutes on two cores
+    #[arg(long)]
+    short: bool,
+    /// Every step in every way, then the storm, then the start with many records
+    #[arg(long)]
+    long: bool,
+    /// One run, such as push/store.advance@3:after=abort
+    #[arg(long, value_name = "CASE")]
+    only: Option<Case>,
+    /// Only the random kills
+    #[arg(long)]
+    storm: bool,
+    /// Only the start with many records
+    #[arg(long)]
+    ready: bool,
+    /// Several nodes on one Valkey; nodes are killed, stopped, cut off, the store is killed
+    #[arg(long)]
+    fleet: bool,
+    /// Only this story; may be repeated
+    #[arg(long = "story", value_name = "NAME", value_parser = story)]
+    stories: Vec<Story>,
+    /// Calls of one step within one phase that are broken (default 2; --short 1)
+    #[arg(long, value_name = "N")]
+    cap: Option<u64>,
+    /// Order of the runs and what a budget leaves out (default: the time; printed)
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Start nothing new after this time (--short 120)
+    #[arg(long, value_name = "SECONDS")]
+    budget: Option<u64>,
+    /// Runs at once
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    jobs: usize,
+    /// With --only: how often
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    times: u32,
+    /// The store under test; a Valkey is started
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = StoreName::Sqlite)]
+    store: StoreName,
+    /// Random kills of one storm (default 1000; --short 10)
+    #[arg(long, value_name = "N")]
+    kills: Option<u64>,
+    /// Storms, each with the next seed
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seeds: u64,
+    /// Nodes of --fleet
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = nodes)]
+    nodes: usize,
+    /// Tasks of --fleet
+    #[arg(long, value_name = "N", default_value_t = 5000)]
+    tasks: usize,
+    /// Records of --ready; not in --short
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    records: usize,
+    /// Where mosaic and mosaic-chaos are (default: built first, then beside this program)
+    #[arg(long, value_name = "PATH")]
+    bin_dir: Option<PathBuf>,
+    /// Keep the logs of runs with violations below this directory
+    #[arg(long, value_name = "PATH")]
+    evidence: Option<PathBuf>,
+}
 
-  --short          a sample by the seed that fits into three minutes on two cores
-  --long           every step in every way, then the storm, then the start with many records
-  --only CASE      one run, such as push/store.advance@3:after=abort
-  --storm          only the random kills
-  --ready          only the start with many records
-  --fleet          several nodes on one Valkey; nodes are killed, stopped, cut off, the store is killed
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum StoreName {
+    Sqlite,
+    Valkey,
+}
 
-  --story NAME     only this story; may be repeated
-  --cap N          calls of one step within one phase that are broken (default 2; --short 1)
-  --seed N         order of the runs and what a budget leaves out (default: the time; printed)
-  --budget SECS    start nothing new after this time
-  --jobs N         runs at once (default 4)
-  --times N        with --only: how often (default 1)
-  --store NAME     the store under test: sqlite, or valkey (one is started)
-  --kills N        random kills of one storm (default 1000; --short 10)
-  --seeds N        storms, each with the next seed (default 1)
-  --nodes N        nodes of --fleet (default 4)
-  --tasks N        tasks of --fleet (default 5000)
-  --records N      records of --ready (default 10000; not in --short)
-  --bin-dir PATH   where mosaic and mosaic-chaos are (default: built first, then beside this program)
-  --evidence PATH  keep the logs of runs with violations below this directory
-";
-
-/// Options of the command line.
+/// Options of a run.
 struct Asked {
     what: What,
     options: Options,
@@ -60,8 +113,7 @@ enum What {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match parse(&args).and_then(|asked| work(&asked)) {
+    match work(&Args::parse().asked()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(why) => {
@@ -71,67 +123,52 @@ fn main() -> ExitCode {
     }
 }
 
-fn parse(args: &[String]) -> Outcome<Asked> {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let options =
-        Options { stories: Vec::new(), cap: 2, seed: now.as_secs(), budget: None, jobs: 4, evidence: None };
-    let (mut what, mut asked) = (
-        None,
+fn story(name: &str) -> Result<Story, UnknownStory> {
+    Story::by_name(name).ok_or_else(|| UnknownStory(name.to_owned()))
+}
+
+/// A name that no story has.
+#[derive(Debug, Error)]
+#[error("there is no story \"{0}\"")]
+struct UnknownStory(String);
+
+fn nodes(text: &str) -> Result<usize, ParseIntError> {
+    Ok(text.parse::<usize>()?.clamp(1, 64))
+}
+
+impl Args {
+    fn asked(self) -> Asked {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let budget = self.budget.or(self.short.then_some(120));
+        let options = Options {
+            stories: self.stories,
+            cap: self.cap.unwrap_or(if self.short { 1 } else { 2 }),
+            seed: self.seed.unwrap_or(now.as_secs()),
+            budget: budget.map(Duration::from_secs),
+            jobs: self.jobs,
+            evidence: self.evidence,
+        };
+        // The group of these flags makes sure that it is exactly one.
+        let what = match self.only {
+            Some(case) => What::Only(case),
+            None if self.storm => What::Storm,
+            None if self.ready => What::Ready,
+            None if self.fleet => What::Fleet,
+            None => What::All { ready: self.long },
+        };
         Asked {
-            what: What::Storm,
+            what,
             options,
-            times: 1,
-            kills: 1000,
-            seeds: 1,
-            records: 10_000,
-            nodes: 4,
-            tasks: 5000,
-            valkey: false,
-            bin_dir: None,
-        },
-    );
-    let mut args = args.iter();
-    while let Some(flag) = args.next() {
-        let mut value = || args.next().ok_or_else(|| format!("{flag} needs a value\n\n{USAGE}"));
-        let number = |text: &String| text.parse::<u64>().map_err(|e| format!("{flag} {text}: {e}"));
-        match flag.as_str() {
-            "--short" => {
-                what = Some(What::All { ready: false });
-                (asked.options.cap, asked.kills) = (1, 10);
-                asked.options.budget = Some(Duration::from_secs(120));
-            }
-            "--long" => what = Some(What::All { ready: true }),
-            "--storm" => what = Some(What::Storm),
-            "--ready" => what = Some(What::Ready),
-            "--fleet" => what = Some(What::Fleet),
-            "--nodes" => asked.nodes = usize::try_from(number(value()?)?).unwrap_or(1).clamp(1, 64),
-            "--tasks" => asked.tasks = usize::try_from(number(value()?)?).unwrap_or(1),
-            "--store" => match value()?.as_str() {
-                "sqlite" => asked.valkey = false,
-                "valkey" => asked.valkey = true,
-                other => return Err(format!("there is no store \"{other}\", but sqlite and valkey")),
-            },
-            "--kills" => asked.kills = number(value()?)?,
-            "--seeds" => asked.seeds = number(value()?)?,
-            "--records" => asked.records = usize::try_from(number(value()?)?).unwrap_or(usize::MAX),
-            "--only" => what = Some(What::Only(value()?.parse().map_err(|e: CaseError| e.to_string())?)),
-            "--story" => {
-                let name = value()?;
-                let story = Story::by_name(name).ok_or_else(|| format!("there is no story \"{name}\""))?;
-                asked.options.stories.push(story);
-            }
-            "--cap" => asked.options.cap = number(value()?)?,
-            "--seed" => asked.options.seed = number(value()?)?,
-            "--budget" => asked.options.budget = Some(Duration::from_secs(number(value()?)?)),
-            "--jobs" => asked.options.jobs = usize::try_from(number(value()?)?).unwrap_or(1),
-            "--times" => asked.times = u32::try_from(number(value()?)?).unwrap_or(1),
-            "--bin-dir" => asked.bin_dir = Some(PathBuf::from(value()?)),
-            "--evidence" => asked.options.evidence = Some(PathBuf::from(value()?)),
-            _ => return Err(format!("unknown option {flag}\n\n{USAGE}")),
+            times: self.times,
+            kills: self.kills.unwrap_or(if self.short { 10 } else { 1000 }),
+            seeds: self.seeds,
+            records: self.records,
+            nodes: self.nodes,
+            tasks: self.tasks,
+            valkey: self.store == StoreName::Valkey,
+            bin_dir: self.bin_dir,
         }
     }
-    asked.what = what.ok_or_else(|| format!("what is to be done?\n\n{USAGE}"))?;
-    Ok(asked)
 }
 
 /// Finds the programs; builds them first when nobody says where they are.

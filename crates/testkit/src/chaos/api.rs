@@ -1,20 +1,18 @@
 //! The API of a server that may die at any moment: every call has a connection and a deadline of its own.
 
 use std::fmt;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use mosaic_api::{AgentView, Code, Event, EventEnvelope, Page, ProblemBody, SseBlock, SseEvent, SseReader};
+use mosaic_api::{AgentView, Code, Event, EventEnvelope, Page, ProblemBody, SseBlock, SseEvent};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Outcome, while_};
+use crate::connection::Connection;
 
 /// Longest wait for one answer: a kill may use its grace and ten seconds more.
 const ANSWER: Duration = Duration::from_secs(45);
-/// Largest answer that is read, in bytes.
-const ANSWER_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Where a server answers.
 #[derive(Debug, Clone)]
@@ -77,24 +75,8 @@ impl fmt::Display for Answer {
 }
 
 impl Api {
-    fn open(&self, method: &str, path: &str, more: &str, body: &str) -> Outcome<BufReader<TcpStream>> {
-        let connect = || -> std::io::Result<TcpStream> {
-            let mut stream = TcpStream::connect_timeout(&self.address, ANSWER)?;
-            stream.set_nodelay(true)?;
-            stream.set_read_timeout(Some(ANSWER))?;
-            stream.set_write_timeout(Some(ANSWER))?;
-            // HTTP/1.0, so that a body comes as it is, without chunks, and ends with the connection.
-            let text = format!(
-                "{method} {path} HTTP/1.0\r\nHost: {}\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
-                 Content-Length: {}\r\n{more}\r\n{body}",
-                self.address,
-                self.token,
-                body.len()
-            );
-            stream.write_all(text.as_bytes())?;
-            Ok(stream)
-        };
-        connect().map(BufReader::new).map_err(while_(path))
+    fn connection(&self) -> Outcome<Connection> {
+        Connection::open(self.address, &self.token, ANSWER).map_err(while_("connecting"))
     }
 
     /// Sends a request; an error means that no whole answer came.
@@ -107,13 +89,9 @@ impl Api {
     ) -> Outcome<Answer> {
         let key = key.map(|key| format!("Idempotency-Key: {key}\r\n")).unwrap_or_default();
         let body = body.map(Value::to_string).unwrap_or_default();
-        let mut stream = self.open(method, path, &key, &body)?;
-        let (status, length) = head(&mut stream).map_err(while_(path))?;
-        let mut text = String::new();
-        stream.take(ANSWER_BYTES).read_to_string(&mut text).map_err(while_(path))?;
-        if length.is_some_and(|length| length != text.len()) {
-            return Err(format!("{path}: the answer was cut off"));
-        }
+        let mut connection = self.connection()?;
+        let (status, answer) = connection.send(method, path, &key, &body).map_err(while_(path))?;
+        let text = String::from_utf8(answer.to_owned()).map_err(while_(path))?;
         Ok(Answer { status, text })
     }
 
@@ -161,15 +139,11 @@ impl Api {
     }
 
     fn listen(&self, query: &str, until: Instant, mut enough: impl FnMut(&Logged) -> bool) -> Outcome<bool> {
-        let path = format!("/v1/events{query}");
-        let mut stream = self.open("GET", &path, "Accept: text/event-stream\r\n", "")?;
-        let (status, _) = head(&mut stream)?;
-        if status != 200 {
-            return Err(format!("the event stream was answered {status}"));
-        }
         let silence = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        stream.get_ref().set_read_timeout(Some(silence)).map_err(while_("event stream"))?;
-        let mut events = SseReader::new(stream, ANSWER_BYTES);
+        let mut events = self
+            .connection()?
+            .events(&format!("/v1/events{query}"), silence)
+            .map_err(while_("event stream"))?;
         while Instant::now() <= until {
             match events.next_block() {
                 // It has no envelope: the log was pruned, and what follows begins anew.
@@ -187,35 +161,5 @@ impl Api {
             }
         }
         Ok(false)
-    }
-}
-
-/// Reads status and length.
-fn head(stream: &mut BufReader<TcpStream>) -> Outcome<(u16, Option<usize>)> {
-    let mut line = String::new();
-    let mut read = |line: &mut String| -> Outcome<()> {
-        line.clear();
-        match stream.read_line(line) {
-            Ok(0) => Err("the server closed the connection".to_owned()),
-            Ok(_) => {
-                line.truncate(line.trim_end().len());
-                Ok(())
-            }
-            Err(e) => Err(e.to_string()),
-        }
-    };
-    read(&mut line)?;
-    let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or("the answer is not HTTP")?;
-    let mut length = None;
-    loop {
-        read(&mut line)?;
-        if line.is_empty() {
-            return Ok((status, length));
-        }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().ok();
-        }
     }
 }

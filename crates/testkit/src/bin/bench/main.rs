@@ -17,26 +17,61 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::{Parser, ValueEnum, value_parser};
+
 use self::table::Table;
 
 /// Result of a benchmark: its measurement, or the reason why it could not measure.
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
-const USAGE: &str = "\
-usage: bench spawns|life|footprint|kills|refs|capacity|all [options]   (capacity by itself: it starts a Valkey)
+/// Arguments of the command line.
+#[derive(Debug, Parser)]
+#[command(name = "bench", about = "Measures the release build of mosaic; see docs/benchmarks.md")]
+struct Args {
+    /// The benchmark; capacity, which starts a Valkey, runs by itself only
+    #[arg(value_enum)]
+    what: What,
+    /// The release build to measure (default: mosaic beside this program's profile directory, in release/)
+    #[arg(long, value_name = "PATH")]
+    mosaic: Option<PathBuf>,
+    /// Where data is written; on a real disk (default: the working directory)
+    #[arg(long, value_name = "PATH")]
+    dir: Option<PathBuf>,
+    /// Length of each run of spawns
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// Tasks of each run of life and refs
+    #[arg(long, value_name = "N", default_value_t = 60, value_parser = value_parser!(u32).range(1..=10_000))]
+    tasks: u32,
+    /// Rounds of life and kills
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
+    rounds: u32,
+    /// Sleeping agents of footprint
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = value_parser!(u32).range(1..=200))]
+    agents: u32,
+    /// Only this concurrency of life (default: 1 and 4)
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=64))]
+    concurrency: Option<u32>,
+    /// Most records of capacity
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u32).range(1_000..=10_000_000))]
+    records: u32,
+    /// Leave the directory with all data behind
+    #[arg(long)]
+    keep: bool,
+}
 
-  --mosaic PATH    the release build to measure (default: mosaic beside this program's profile directory, in release/)
-  --dir PATH       where data is written; on a real disk (default: the working directory)
-  --seconds N      length of each run of spawns (default 5)
-  --tasks N        tasks of each run of life and refs (default 60)
-  --rounds N       rounds of life and kills (default 3)
-  --agents N       sleeping agents of footprint (default 20)
-  --concurrency N  only this concurrency of life (default: 1 and 4)
-  --records N      most records of capacity (default 100000)
-  --keep           leave the directory with all data behind
-";
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    Spawns,
+    Life,
+    Footprint,
+    Kills,
+    Refs,
+    Capacity,
+    All,
+}
 
-/// Options of the command line.
+/// Options of the benchmarks.
 struct Options {
     mosaic: PathBuf,
     dir: PathBuf,
@@ -49,43 +84,24 @@ struct Options {
     keep: bool,
 }
 
-impl Options {
-    fn parse(args: &[String]) -> Outcome<Self> {
-        let mut options = Self {
-            mosaic: default_mosaic()?,
-            dir: std::env::current_dir()?,
-            length: Duration::from_secs(5),
-            tasks: 60,
-            rounds: 3,
-            agents: 20,
-            records: 100_000,
-            concurrency: vec![1, 4],
-            keep: false,
-        };
-        let mut args = args.iter();
-        while let Some(flag) = args.next() {
-            if flag == "--keep" {
-                options.keep = true;
-                continue;
-            }
-            let value = args.next().ok_or_else(|| format!("{flag} needs a value\n\n{USAGE}"))?;
-            match flag.as_str() {
-                "--mosaic" => options.mosaic = PathBuf::from(value),
-                "--dir" => options.dir = PathBuf::from(value),
-                "--seconds" => options.length = Duration::from_secs(value.parse::<u64>()?.clamp(1, 600)),
-                "--tasks" => options.tasks = value.parse::<usize>()?.clamp(1, 10_000),
-                "--rounds" => options.rounds = value.parse::<usize>()?.clamp(1, 100),
-                "--records" => options.records = value.parse::<usize>()?.clamp(1_000, 10_000_000),
-                "--agents" => options.agents = value.parse::<usize>()?.clamp(1, 200),
-                "--concurrency" => options.concurrency = vec![value.parse::<usize>()?.clamp(1, 64)],
-                _ => return Err(format!("unknown option {flag}\n\n{USAGE}").into()),
-            }
-        }
-        options.mosaic = options.mosaic.canonicalize().map_err(|e| {
-            let path = options.mosaic.display();
+impl Args {
+    fn options(self) -> Outcome<Options> {
+        let mosaic = self.mosaic.map_or_else(default_mosaic, Ok)?;
+        let mosaic = mosaic.canonicalize().map_err(|e| {
+            let path = mosaic.display();
             format!("no program at {path} ({e}); build it first: cargo build --release -p mosaic")
         })?;
-        Ok(options)
+        Ok(Options {
+            mosaic,
+            dir: self.dir.map_or_else(std::env::current_dir, Ok)?,
+            length: Duration::from_secs(self.seconds),
+            tasks: self.tasks as usize,
+            rounds: self.rounds as usize,
+            agents: self.agents as usize,
+            records: self.records as usize,
+            concurrency: self.concurrency.map_or_else(|| vec![1, 4], |one| vec![one as usize]),
+            keep: self.keep,
+        })
     }
 }
 
@@ -97,13 +113,10 @@ fn default_mosaic() -> Outcome<PathBuf> {
 }
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let Some((what, rest)) = args.split_first() else {
-        eprint!("{USAGE}");
-        return ExitCode::from(2);
-    };
-    let measured = Options::parse(rest).and_then(|options| match what.as_str() {
-        "capacity" => in_directory(&options, |place| capacity::run(&options, place)),
+    let args = Args::parse();
+    let what = args.what;
+    let measured = args.options().and_then(|options| match what {
+        What::Capacity => in_directory(&options, |place| capacity::run(&options, place)),
         what => measure(what, &options).map(|table| table.markdown()),
     });
     match measured {
@@ -125,29 +138,26 @@ fn in_directory<T>(options: &Options, run: impl FnOnce(&Path) -> Outcome<T>) -> 
     run(&dir.path().canonicalize()?)
 }
 
-fn measure(what: &str, options: &Options) -> Outcome<Table> {
+fn measure(what: What, options: &Options) -> Outcome<Table> {
     in_directory(options, |place| measure_in(what, options, place))
 }
 
-fn measure_in(what: &str, options: &Options, place: &Path) -> Outcome<Table> {
+fn measure_in(what: What, options: &Options, place: &Path) -> Outcome<Table> {
     let mut table = Table::default();
-    if matches!(what, "spawns" | "all") {
+    if matches!(what, What::Spawns | What::All) {
         spawns::run(options, &place.join("spawns"), &mut table)?;
     }
-    if matches!(what, "life" | "all") {
+    if matches!(what, What::Life | What::All) {
         life::run(options, &place.join("life"), &mut table)?;
     }
-    if matches!(what, "footprint" | "all") {
+    if matches!(what, What::Footprint | What::All) {
         footprint::run(options, &place.join("footprint"), &mut table)?;
     }
-    if matches!(what, "kills" | "all") {
+    if matches!(what, What::Kills | What::All) {
         kills::run(options, &place.join("kills"), &mut table)?;
     }
-    if matches!(what, "refs" | "all") {
+    if matches!(what, What::Refs | What::All) {
         refs::run(options, &place.join("refs"), &mut table)?;
     }
-    match table.is_empty() {
-        true => Err(format!("unknown benchmark {what}\n\n{USAGE}").into()),
-        false => Ok(table),
-    }
+    Ok(table)
 }

@@ -19,11 +19,6 @@ impl Table {
         self.rows.push([what, figure, target, met].map(str::to_owned));
     }
 
-    /// Tells whether nothing was measured.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// Returns the table in Markdown.
     pub(crate) fn markdown(&self) -> String {
         let mut text = "| what | figure | target | met |\n|---|---|---|---|\n".to_owned();

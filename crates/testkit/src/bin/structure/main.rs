@@ -9,13 +9,23 @@ mod modules;
 
 use std::path::PathBuf;
 
+use clap::Parser;
 use figures::Figures;
 
 /// Crates whose modules are looked at for circles.
 const CRATES: [&str; 4] = ["core", "adapters", "server", "mosaic"];
 
+/// Arguments of the command line.
+#[derive(Debug, Parser)]
+#[command(name = "structure", about = "Prints the structure of the code in figures")]
+struct Args {
+    /// Root of the workspace
+    #[arg(default_value = ".")]
+    root: PathBuf,
+}
+
 fn main() {
-    let root = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("."), PathBuf::from);
+    let Args { root } = Args::parse();
     let files = figures::sources(&root.join("crates"));
     let mut figures = Figures::default();
     for (path, text) in &files {
