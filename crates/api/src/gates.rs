@@ -74,7 +74,7 @@ pub struct SetupDefinition {
 pub struct Quarantined {
     /// The test.
     pub test: String,
-    /// Whoever will repair it.
+    /// Person or team that will repair it.
     pub owner: String,
     /// The reason.
     pub reason: String,

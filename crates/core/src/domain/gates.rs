@@ -74,7 +74,7 @@ pub struct SetupDefinition {
 pub struct Quarantined {
     /// The test's name as its runner reports it.
     pub test: String,
-    /// Whoever will repair it.
+    /// Person or team that will repair it.
     pub owner: String,
     /// Reason for the tolerance.
     pub reason: String,
