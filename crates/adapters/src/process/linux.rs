@@ -132,6 +132,11 @@ pub(crate) fn everything() -> Vec<Seen> {
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter_map(look).collect()
 }
 
+/// Lists the numbers of all living processes that can be seen.
+pub(crate) fn living() -> Vec<i32> {
+    everything().into_iter().filter(|seen| !seen.zombie).map(|seen| seen.process.pid).collect()
+}
+
 /// Returns what `all` knows of the trees below `roots`, the roots left out, zombies included.
 pub(crate) fn below(all: &[Seen], roots: &[i32]) -> Vec<Seen> {
     let mut children: HashMap<i32, Vec<Seen>> = HashMap::new();

@@ -49,4 +49,6 @@ mod server;
 pub use cgroup::CgroupChoice;
 pub use linux::boot_id;
 pub(crate) use linux::kill_below;
+pub(crate) use linux::living as everything_alive;
 pub use server::{ProcessOptions, ShimProcesses};
+pub(crate) use variables::JOB_VARIABLES;

@@ -5,3 +5,6 @@ pub(super) const AGENT_VARIABLE: &str = "MOSAIC_AGENT_ID";
 
 /// The variable that says whose data directory they belong to: another node on the same machine may run the same agent.
 pub(super) const JOB_VARIABLE: &str = "MOSAIC_JOB";
+
+/// Both: neither is a command's to know that must not learn whose it is.
+pub(crate) const JOB_VARIABLES: [&str; 2] = [AGENT_VARIABLE, JOB_VARIABLE];

@@ -32,3 +32,9 @@ pub const REPORT_DEPTH: usize = 64;
 pub const REPORT_ATTRIBUTES: usize = 64;
 /// Longest list of trusted digests that is read, in bytes.
 pub const TRUST_FILE_BYTES: u64 = 1024 * 1024;
+/// Deepest nesting of directories in a checkout: half of what the longest path of Linux (4,096 bytes) could have.
+pub const TREE_DEPTH: usize = 1024;
+/// Time that processes of a gate get to end by themselves once its command has ended: the rest of a pipeline needs an instant.
+pub const GATE_LEFTOVERS: Duration = Duration::from_secs(2);
+/// Most output of one gate, in bytes, after which it judges nothing: a hundred times what the most talkative test suites print.
+pub const GATE_OUTPUT_BYTES: u64 = 256 * 1024 * 1024;

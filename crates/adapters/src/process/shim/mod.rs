@@ -36,6 +36,9 @@ pub fn shim_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     if args.next_if(|word| word == namespace::INIT).is_some() {
         return namespace::init_main(args);
     }
+    if let Some(word) = args.next_if(|word| crate::isolation::is_part(word)) {
+        return crate::isolation::main(&word, args);
+    }
     let (Some(directory), None) = (args.next(), args.next()) else {
         eprintln!("usage: mosaic shim <job directory> (started by the server only)");
         return ExitCode::from(2);
