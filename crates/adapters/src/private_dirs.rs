@@ -26,9 +26,8 @@ const PRIVATE: [&str; 3] = ["home", "tmp", "config"];
 /// Beginning of the names of staging directories, beside the private ones.
 const STAGING: &str = "staging-";
 
-/// Beginning of the names of the directories of judgements. It begins as those of their checkouts do, which are removed
-/// with a tree.
-const JUDGING: &str = "judge-home-";
+/// Beginning of the names of the directories of judgements. The name tells no program that it is judged.
+const JUDGING: &str = "place-";
 /// Beginning of the names of directories for one harvest.
 const HARVESTING: &str = "harvest-home-";
 

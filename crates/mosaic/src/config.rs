@@ -21,7 +21,9 @@ pub(crate) use error::ConfigError;
 pub(crate) use reading::{data_dir, node, read_value};
 pub(crate) use settings::Config;
 use table::variables;
-pub(crate) use values::{AgentEnv, Auth, Containment, LogFormat, Lookup, Secret, Trust, real_env};
+pub(crate) use values::{
+    AgentEnv, Auth, Containment, GateIsolation, LogFormat, Lookup, Secret, Trust, real_env,
+};
 
 /// Names that are ours but no configuration: what agents find in their environment, and switches of tests.
 const KNOWN_BESIDES: [&str; 7] = [

@@ -1,6 +1,7 @@
 //! The only place that chooses adapters: turns the configuration into an orchestrator with its ports.
 
 pub(crate) mod git;
+mod isolation;
 pub(crate) mod known;
 mod runtimes;
 pub(crate) mod store;
@@ -135,6 +136,9 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
         trust: gate_trust(config, overrides, data),
         trash: trash.clone(),
         sandbox: sandbox.clone(),
+        isolator: Arc::new(isolation::isolator(config, &self_exe, data, &short)),
+        at_once: isolation::gates_at_once(),
+        variable: isolation::variable(&known),
     });
     let ports = Ports {
         store,

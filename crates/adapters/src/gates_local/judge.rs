@@ -1,126 +1,203 @@
-//! The judgement: every gate of the plan in order. A gate that failed does not stop the later ones, so that the
-//! agent gets all findings at once.
+//! The judgement: every gate of the plan, independent ones side by side, each in a fresh copy of the checkout. A gate that failed
+//! stops only those that need it, so that the agent gets all findings at once.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use mosaic_core::domain::gates::{Finding, GateDefinition, GateOutcome, GatePlan, GateReport, GateResult};
 use mosaic_core::domain::key_lines::KeyLines;
 use mosaic_core::domain::outcome::{Failure, cut};
 use mosaic_core::limits;
 use mosaic_core::ports::scanner::SecretScanner;
+use parking_lot::Mutex;
 
-use super::git_dir::{self, GitDirError, Pristine};
 use super::judged::Judged;
-use super::judging_home::Judging;
+use super::judging::Judging;
+use super::needs::{self, Outcomes};
 use super::options::GateOptions;
+use super::place::{self, GatePlace};
 use super::report_file::ReportError;
+use super::rerun;
 use super::run::{self, Ended};
 use super::{findings, reports};
 
+/// Everything that the gates of one judgement share.
+struct Course<'a> {
+    options: &'a GateOptions,
+    judging: &'a Judging,
+    outcomes: Outcomes,
+    /// Places that a later gate reads reports from, by the gates' places in the plan.
+    kept: Mutex<Vec<(usize, GatePlace)>>,
+}
+
 /// Judges the commit. Whatever cannot be judged is an error in the report; only where this machine could not run the
 /// gates there is none.
-pub(super) async fn all(options: &GateOptions, request: &Judging) -> Result<GateReport, Failure> {
-    let mut results = Vec::new();
-    // Copied before the first gate runs, while nothing of the commit has been executed here.
-    let pristine = pristine(request).await?;
-    // Reports that came with the commit must not count: only what a gate writes now. All go before the first gate runs, because
-    // a gate may leave a report for a later one.
-    let stale = match request.plan.trusted {
-        true => blocking(request, remove_all).await.unwrap_or_default(),
-        false => Vec::new(),
-    };
-    let mut stale = stale.into_iter();
-    // One after the other: they share the checkout, and a later gate may read what an earlier one wrote, such as a coverage
-    // report.
-    for (index, gate) in request.plan.gates.iter().enumerate() {
-        let started = options.clock.elapsed();
-        let removed = stale.next().unwrap_or(Err(ReportError::Broke));
-        let judged = match (request.plan.trusted, removed) {
-            (false, _) => {
-                Judged::new(GateOutcome::Skip, "not run: the repository's commands are not trusted")
-            }
-            (true, Err(why)) => Judged::error(why),
-            (true, Ok(())) => match restored(options, request, &pristine, index).await {
-                Err(why) => Judged::error(why),
-                Ok(()) => one(options, request, gate).await?,
+pub(super) async fn all(options: &GateOptions, judging: &Judging) -> Result<GateReport, Failure> {
+    let plan = &judging.plan;
+    let course = Course { options, judging, outcomes: Outcomes::of(plan), kept: Mutex::default() };
+    let gates = (0..plan.gates.len()).map(|gate| course.gate(gate));
+    // Results come in the order of the plan, whichever gate was the first to end.
+    let results = try_join_all(gates).await;
+    for (_, place) in course.kept.into_inner() {
+        place.remove(options, judging).await;
+    }
+    let report = GateReport::new(judging.commit.clone(), results?, plan);
+    Ok(GateReport { isolation: judging.isolation, warnings: judging.warnings.clone(), ..report })
+}
+
+impl Course<'_> {
+    /// Judges one gate and tells those that need it.
+    async fn gate(&self, index: usize) -> Result<GateResult, Failure> {
+        let (options, judging) = (self.options, self.judging);
+        let gate = &judging.plan.gates[index];
+        let (judged, took) = match judging.plan.trusted {
+            false => (skip("not run: the repository's commands are not trusted"), Duration::ZERO),
+            true => match self.outcomes.await_needs(&judging.plan, index).await {
+                Err(why) => (skip(why), Duration::ZERO),
+                Ok(()) => self.in_turn(index).await?,
             },
         };
-        let took = options.clock.elapsed().saturating_sub(started);
+        self.outcomes.tell(index, judged.outcome);
         let result = GateResult {
             command: gate.run.clone(),
             exit_code: judged.exit_code,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             findings: judged.findings,
-            log: (request.plan.trusted && gate.run.is_some()).then(|| run::name(request.round, gate)),
+            log: (judged.outcome != GateOutcome::Skip && gate.run.is_some())
+                .then(|| run::log_name(judging.round, gate, 1)),
             ..GateResult::new(gate.name.clone(), judged.outcome, judged.summary)
         };
-        tracing::info!(agent.id = %request.agent, gate.name = %gate.name, gate.outcome = ?result.outcome, "gate ended");
-        results.push(masked(options.scanner.as_ref(), result));
+        tracing::info!(agent.id = %judging.agent, gate.name = %gate.name, gate.outcome = ?result.outcome, "gate ended");
+        Ok(masked(options.scanner.as_ref(), result))
     }
-    Ok(GateReport::new(request.commit.clone(), results, &request.plan))
-}
 
-/// Keeps the git directory as it is, for the gates after the first.
-async fn pristine(request: &Judging) -> Result<Arc<Pristine>, Failure> {
-    if request.plan.gates.len() < 2 {
-        return Ok(Arc::default());
-    }
-    let own = request.place.own.clone();
-    let kept = blocking(request, move |checkout, _| Pristine::keep(checkout, &own)).await;
-    Ok(Arc::new(kept.unwrap_or_else(|| Err(git_dir::broke())).map_err(GitDirError::Keep)?))
-}
-
-/// Gives a gate the git directory that the first one found.
-async fn restored(
-    options: &GateOptions,
-    request: &Judging,
-    pristine: &Arc<Pristine>,
-    index: usize,
-) -> Result<(), GitDirError> {
-    // The first gate finds the directory as it was made.
-    if index == 0 {
-        return Ok(());
-    }
-    let (trash, pristine) = (Arc::clone(&options.trash), Arc::clone(pristine));
-    let restored = blocking(request, move |checkout, _| pristine.restore(checkout, &trash)).await;
-    restored.unwrap_or_else(|| Err(git_dir::broke())).map_err(GitDirError::Restore)
-}
-
-async fn one(options: &GateOptions, request: &Judging, gate: &GateDefinition) -> Result<Judged, Failure> {
-    let Some(command) = &gate.run else { return Ok(by_reports(request, gate).await) };
-    // Once more: an earlier gate may have written what this one is about to write, or a link in its place.
-    let own = gate.clone();
-    if let Some(Err(why)) = blocking(request, move |checkout, _| reports::remove(checkout, &own)).await {
-        return Ok(Judged::error(why));
-    }
-    let (ended, log) = run::run(options, request, gate, command).await?;
-    // What was left out may be the middle of a key.
-    let log = options.scanner.mask(&KeyLines::default().hide(&log));
-    Ok(match ended {
-        Ended::Unjudged(why) => Judged::error(why).with(log_findings(gate, &log, &request.checkout).0),
-        Ended::Code(0) => {
-            let judged = by_reports(request, gate).await;
-            Judged { exit_code: Some(0), ..judged }
+    /// Judges a gate when it is its turn; the time that it waited for others is not its own.
+    async fn in_turn(&self, index: usize) -> Result<(Judged, Duration), Failure> {
+        let gate = &self.judging.plan.gates[index];
+        let is_by_reports = gate.run.is_none();
+        if is_by_reports {
+            // It reads what others wrote and runs nothing.
+            self.outcomes.await_all(&needs::sources(&self.judging.plan, index)).await;
         }
-        Ended::Code(code) => {
-            let judged = failed(request, gate, code, &log).await;
-            Judged { exit_code: Some(code), ..judged }
+        let _turn = self.judging.at_once.acquire().await;
+        let begun = self.options.clock.elapsed();
+        let judged =
+            if is_by_reports { self.by_foreign_reports(index).await } else { self.runs(index).await? };
+        Ok((judged, self.options.clock.elapsed().saturating_sub(begun)))
+    }
+
+    /// Runs a gate, and once more when its tests failed: then the two runs decide.
+    async fn runs(&self, index: usize) -> Result<Judged, Failure> {
+        let (options, judging) = (self.options, self.judging);
+        let gate = &judging.plan.gates[index];
+        let begun = options.clock.elapsed();
+        let first = self.attempt(index, 1).await?;
+        let took = options.clock.elapsed().saturating_sub(begun);
+        if !rerun::is_worth_it(gate, &first) || !judging.has_time_for(options, took) {
+            return Ok(first);
         }
-    })
+        tracing::info!(agent.id = %judging.agent, gate.name = %gate.name, "the gate's tests failed; they are run once more");
+        let second = self.attempt(index, 2).await?;
+        Ok(rerun::decide(first, second, &judging.plan.quarantine, options.clock.now()))
+    }
+
+    /// Runs a gate in a place of its own.
+    async fn attempt(&self, index: usize, attempt: u32) -> Result<Judged, Failure> {
+        let (options, judging) = (self.options, self.judging);
+        let gate = &judging.plan.gates[index];
+        let place = match place::make(options, judging).await? {
+            Ok(place) => place,
+            Err(why) => {
+                return Ok(Judged::error(format!(
+                    "could not be started: its checkout cannot be made: {why}"
+                )));
+            }
+        };
+        let judged = self.judge_in(&place, gate, attempt).await;
+        if self.is_read_later(index) {
+            let mut kept = self.kept.lock();
+            kept.retain(|(of, _)| *of != index);
+            kept.push((index, place));
+        } else {
+            place.remove(options, judging).await;
+        }
+        judged
+    }
+
+    /// Tells whether a gate without a command reads what this one writes.
+    fn is_read_later(&self, index: usize) -> bool {
+        let plan = &self.judging.plan;
+        let is_reader = |gate: &usize| plan.gates[*gate].run.is_none();
+        (0..plan.gates.len()).filter(is_reader).any(|gate| needs::sources(plan, gate).contains(&index))
+    }
+
+    async fn judge_in(
+        &self,
+        place: &GatePlace,
+        gate: &GateDefinition,
+        attempt: u32,
+    ) -> Result<Judged, Failure> {
+        let (options, judging) = (self.options, self.judging);
+        let Some(command) = &gate.run else { return Ok(Judged::error(ReportError::Broke)) };
+        let (tree, plan) = (place.tree.clone(), judging.plan.clone());
+        // Reports that came with the commit must not count, neither here nor for a gate that reads them afterwards.
+        let removed = blocking(move || remove_all(&tree, &plan)).await;
+        if let Err(why) = removed.unwrap_or(Err(ReportError::Broke)) {
+            return Ok(Judged::error(why));
+        }
+        let (ended, log) = run::run(options, judging, place, gate, command, attempt).await?;
+        // What was left out may be the middle of a key.
+        let log = options.scanner.mask(&KeyLines::default().hide(&log));
+        let tree = &place.tree;
+        Ok(match ended {
+            Ended::Unjudged(why) => Judged::error(why).with(log_findings(gate, &log, tree).0),
+            Ended::Code(0) => {
+                let judged = by_reports(tree, gate).await;
+                Judged { exit_code: Some(0), ..judged }
+            }
+            Ended::Code(code) => {
+                let judged = failed(tree, gate, code, &log).await;
+                Judged { exit_code: Some(code), ..judged }
+            }
+        })
+    }
+
+    /// Judges a gate without a command by the reports that gates before it have written.
+    async fn by_foreign_reports(&self, index: usize) -> Judged {
+        let gate = &self.judging.plan.gates[index];
+        let trees: Vec<PathBuf> = {
+            let kept = self.kept.lock();
+            let tree = |source: usize| {
+                kept.iter().find(|(of, _)| *of == source).map(|(_, place)| place.tree.clone())
+            };
+            needs::sources(&self.judging.plan, index).into_iter().filter_map(tree).collect()
+        };
+        let first = gate.reports.first().map(|report| report.path.clone()).unwrap_or_default();
+        // The nearest one that has the report: whatever else is wrong with it is said when it is read.
+        let has = trees.iter().find(|tree| tree.join(&first).symlink_metadata().is_ok());
+        match has.or(trees.first()) {
+            Some(tree) => by_reports(tree, gate).await,
+            None => Judged::error(ReportError::Missing(first)),
+        }
+    }
+}
+
+fn skip(why: impl Into<String>) -> Judged {
+    Judged::new(GateOutcome::Skip, why)
 }
 
 /// Judges a command that ended with another code than 0: it failed; a test report only says more about it.
-async fn failed(request: &Judging, gate: &GateDefinition, code: i32, log: &str) -> Judged {
-    let own = gate.clone();
-    let told = blocking(request, move |checkout, _| reports::explain(checkout, &own)).await.flatten();
+async fn failed(tree: &Path, gate: &GateDefinition, code: i32, log: &str) -> Judged {
+    let (own, at) = (gate.clone(), tree.to_owned());
+    let told = blocking(move || reports::explain(&at, &own)).await.flatten();
     if let Some(mut told) = told {
         if told.findings.is_empty() {
-            told.findings = log_findings(gate, log, &request.checkout).0;
+            told.findings = log_findings(gate, log, tree).0;
         }
         return Judged { summary: format!("{} (exit {code})", told.summary), ..told };
     }
-    let (found, count) = log_findings(gate, log, &request.checkout);
+    let (found, count) = log_findings(gate, log, tree);
     let summary = match count {
         0 => format!("exit {code}"),
         1 => format!("1 finding (exit {code})"),
@@ -130,8 +207,8 @@ async fn failed(request: &Judging, gate: &GateDefinition, code: i32, log: &str) 
 }
 
 /// Returns what a log says and how many findings it really has; a log that nobody understands gives its end.
-fn log_findings(gate: &GateDefinition, log: &str, checkout: &Path) -> (Vec<Finding>, usize) {
-    let found = findings::parse(gate.name.as_str(), log, checkout);
+fn log_findings(gate: &GateDefinition, log: &str, tree: &Path) -> (Vec<Finding>, usize) {
+    let found = findings::parse(gate.name.as_str(), log, tree);
     match found.count {
         0 => (findings::tail(gate.name.as_str(), log).into_iter().collect(), 0),
         count => (found.findings, count),
@@ -139,27 +216,23 @@ fn log_findings(gate: &GateDefinition, log: &str, checkout: &Path) -> (Vec<Findi
 }
 
 /// Judges by the reports that the gate declares; without any, the exit code 0 has said it all.
-async fn by_reports(request: &Judging, gate: &GateDefinition) -> Judged {
-    let gate = gate.clone();
-    match blocking(request, move |checkout, _| reports::judge(checkout, &gate)).await {
+async fn by_reports(tree: &Path, gate: &GateDefinition) -> Judged {
+    let (gate, tree) = (gate.clone(), tree.to_owned());
+    match blocking(move || reports::judge(&tree, &gate)).await {
         Some(Some(judged)) => judged,
         Some(None) => Judged::new(GateOutcome::Pass, "exit 0"),
         None => Judged::error(ReportError::Broke),
     }
 }
 
-/// Removes what lies where the gates write their reports; one result per gate.
-fn remove_all(checkout: &Path, plan: &GatePlan) -> Vec<Result<(), ReportError>> {
-    plan.gates.iter().map(|gate| reports::remove(checkout, gate)).collect()
+/// Removes what lies where any gate writes its reports.
+fn remove_all(tree: &Path, plan: &GatePlan) -> Result<(), ReportError> {
+    plan.gates.iter().try_for_each(|gate| reports::remove(tree, gate))
 }
 
 /// Does file work off the event loop: reports may be large. `None` when it panicked, which judges nothing.
-async fn blocking<T: Send + 'static>(
-    request: &Judging,
-    work: impl FnOnce(&Path, &GatePlan) -> T + Send + 'static,
-) -> Option<T> {
-    let (checkout, plan) = (request.checkout.clone(), request.plan.clone());
-    tokio::task::spawn_blocking(move || work(&checkout, &plan)).await.ok()
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok()
 }
 
 /// Masks what people, agents and records get to see of a gate.

@@ -1,21 +1,25 @@
 //! The local gatekeeper: commands of the base commit, run on a fresh checkout.
 //!
 //! Always true: definitions come from the base commit and never from the agent's work; a repository adds
-//! gates to a profile and never removes one; a report counts only when it was written during the judgement; commands
-//! run in a home that no agent ever saw; and whatever cannot be judged is an error, never a pass.
+//! gates to a profile and never removes one; a report counts only when it was written during the judgement; each gate
+//! runs in a checkout and a home that nothing ever ran in, isolated from what judges it where the machine allows that;
+//! its results are read after its last process is gone; and whatever cannot be judged is an error, never a pass.
 
 mod config;
 mod findings;
-mod git_dir;
 mod judge;
 mod judged;
-mod judging_home;
+mod judging;
 mod log_window;
+mod needs;
 mod options;
+mod place;
 mod plan;
 mod report_file;
 mod reports;
+mod rerun;
 mod run;
+mod tree_copy;
 mod trust;
 
 use std::sync::Arc;
@@ -25,7 +29,7 @@ use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
 
-pub use options::GateOptions;
+pub use options::{GateOptions, VariableLookup};
 pub use trust::{Trust, config_digest, trust};
 
 /// Judges commits on this machine, in the agent's kind of sandbox.
@@ -55,9 +59,9 @@ impl Gatekeeper for LocalGatekeeper {
         request: JudgeRequest,
         source: Arc<dyn CommitSource>,
     ) -> Result<GateReport, Failure> {
-        let judging = judging_home::create(&self.options, request, source.as_ref()).await?;
+        let judging = judging::begin(&self.options, request, source.as_ref()).await?;
         let judged = judge::all(&self.options, &judging).await;
-        judging.remove(&self.options).await;
+        judging.remove(&self.options);
         judged
     }
 }

@@ -9,7 +9,11 @@ use mosaic_core::ports::scanner::SecretScanner;
 use mosaic_core::ports::transcripts::Transcripts;
 
 use super::trust::Trust;
+use crate::isolation::Isolator;
 use crate::trash::Trash;
+
+/// Look-up of a variable in the operator's environment.
+pub type VariableLookup = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// Options of the local gatekeeper.
 #[derive(Clone)]
@@ -28,4 +32,10 @@ pub struct GateOptions {
     pub trash: Arc<Trash>,
     /// Prepares the places that commands run in.
     pub sandbox: Arc<dyn Sandbox>,
+    /// Keeps the judged code away from what judges it.
+    pub isolator: Arc<Isolator>,
+    /// Most gates of one judgement that run at once, at least 1.
+    pub at_once: usize,
+    /// Looks up a variable of the operator's environment that a gate asks for; `None` for one that no gate gets.
+    pub variable: VariableLookup,
 }

@@ -7,12 +7,14 @@ use mosaic_adapters::agent_claude::{ClaudeOptions, ClaudeRuntime};
 use mosaic_adapters::agent_command::CommandRuntime;
 use mosaic_adapters::agent_demo::{DemoRuntime, MARKER, MARKER_TEXT};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
+use mosaic_adapters::isolation::Isolator;
 use mosaic_adapters::private_dirs::PrivateDirs;
 use mosaic_adapters::process::{CgroupChoice, ProcessOptions, ShimProcesses};
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
 use mosaic_adapters::transcripts_files::FileTranscripts;
 use mosaic_adapters::trash::Trash;
+use mosaic_adapters::uid_range::UidRange;
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::spec::{AgentType, Budget};
 use mosaic_core::ports::processes::Processes;
@@ -23,7 +25,7 @@ use mosaic_testkit::fakes::sandbox::handle;
 use mosaic_testkit::fakes::transcripts::MemoryTranscripts;
 use mosaic_testkit::gatekeeper_suite::{self, Subject};
 use mosaic_testkit::processes_suite::{self, ProcessesFixture};
-use mosaic_testkit::{runtime_suite, sandbox_suite, transcripts_suite};
+use mosaic_testkit::{require, runtime_suite, sandbox_suite, transcripts_suite};
 
 /// Makes a directory that stays among the temporary ones after the test: shims in it may outlive their maker by a moment.
 fn directory() -> PathBuf {
@@ -73,6 +75,37 @@ async fn the_local_gatekeeper_keeps_the_contract() {
             trust: Trust::All,
             sandbox: Arc::new(no_sandbox(&data, &trash)),
             trash,
+            isolator: Arc::new(Isolator::off("a test of the contract")),
+            at_once: 1,
+            variable: Arc::new(|_| None),
+        });
+        Subject { keeper: Arc::new(keeper), checkout, reads_definitions: true }
+    };
+    gatekeeper_suite::run(fresh, b"[gates]\npasses = 'true'\nfails = 'exit 3'\n").await;
+}
+
+#[tokio::test]
+async fn the_local_gatekeeper_keeps_the_contract_with_isolated_gates() {
+    if !require::have("mounts", rustix::process::geteuid().is_root(), "root, to be another user") {
+        return;
+    }
+    let shim = || vec![crate::programs::example("shim").display().to_string(), "shim".to_owned()];
+    let fresh = || {
+        let data = directory();
+        let checkout = data.join("checkout");
+        std::fs::create_dir(&checkout).unwrap();
+        let trash = Arc::new(Trash::new(&data));
+        let keeper = LocalGatekeeper::new(GateOptions {
+            processes: Arc::new(Shims::at(data.clone(), CgroupChoice::Auto).processes),
+            transcripts: Arc::new(FileTranscripts::new(data.join("transcripts"))),
+            clock: Arc::new(RealClock),
+            scanner: Arc::new(RuleScanner::new()),
+            trust: Trust::All,
+            sandbox: Arc::new(no_sandbox(&data, &trash)),
+            trash,
+            isolator: Arc::new(Isolator::new(shim(), UidRange::default())),
+            at_once: 2,
+            variable: Arc::new(|_| None),
         });
         Subject { keeper: Arc::new(keeper), checkout, reads_definitions: true }
     };

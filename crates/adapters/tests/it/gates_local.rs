@@ -7,11 +7,12 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
+use mosaic_adapters::isolation::Isolator;
 use mosaic_adapters::private_dirs::PrivateDirs;
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
 use mosaic_adapters::trash::Trash;
-use mosaic_core::domain::gates::{GateOutcome, GateReport, GateResult, Verdict};
+use mosaic_core::domain::gates::{GateOutcome, GateReport, GateResult, Isolation, Verdict};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::spec::GateProfile;
@@ -25,7 +26,7 @@ use mosaic_testkit::fakes::gatekeeper::{CheckedOut, judge_request};
 use mosaic_testkit::fakes::plain_processes::PlainProcesses;
 use tokio::sync::watch;
 
-struct Logs(PathBuf);
+pub(crate) struct Logs(pub(crate) PathBuf);
 
 #[async_trait]
 impl Transcripts for Logs {
@@ -71,7 +72,7 @@ impl Transcripts for Logs {
     }
 }
 
-struct Wall;
+pub(crate) struct Wall;
 
 #[async_trait]
 impl Clock for Wall {
@@ -135,6 +136,9 @@ impl World {
             trust: self.trust.clone(),
             trash,
             sandbox: Arc::new(NoSandbox::new(dirs)),
+            isolator: Arc::new(Isolator::off("this test needs none")),
+            at_once: 2,
+            variable: Arc::new(|name| (name == "ASKED_FOR").then(|| "given".to_owned())),
         });
         let commit: CommitId = "9f31c2a0".repeat(5).parse().unwrap();
         let custom: Vec<Word> = gates.iter().map(|name| name.parse().unwrap()).collect();
@@ -156,10 +160,12 @@ impl World {
 }
 
 #[tokio::test]
-async fn gates_run_in_order_and_all_of_them() {
+async fn every_gate_runs_in_a_checkout_of_its_own_and_all_of_them_run() {
     let world = World::new();
-    let config = "[gates]\na = 'echo a >> order'\nb = 'echo b >> order; exit 3'\nc = 'grep -c . order'";
-    let report = world.judge(&["a", "b", "c"], config).await;
+    std::fs::write(world.tree().join("kept"), "as committed\n").unwrap();
+    let look = "cat kept; test ! -e left";
+    let config = format!("[gates]\na = 'echo a > kept; touch left'\nb = 'touch left; exit 3'\nc = '{look}'");
+    let report = world.judge(&["a", "b", "c"], &config).await;
     let outcomes: Vec<_> = report.results.iter().map(|r| (r.name.as_str(), r.outcome, r.exit_code)).collect();
     assert_eq!(
         outcomes,
@@ -171,31 +177,23 @@ async fn gates_run_in_order_and_all_of_them() {
     );
     assert_eq!(report.verdict, Verdict::Failed);
     assert_eq!(report.results[2].log.as_deref(), Some("gate-1-c"));
-    assert_eq!(std::fs::read_to_string(world.home.path().join("logs/gate-1-c")).unwrap(), "2\n");
+    assert_eq!(std::fs::read_to_string(world.home.path().join("logs/gate-1-c")).unwrap(), "as committed\n");
+    assert_eq!(report.isolation, Isolation::Weak);
+    assert!(
+        report.warnings[0].contains("weak isolation") && report.warnings[0].contains("needs none"),
+        "{report:?}"
+    );
 }
 
 #[tokio::test]
-async fn a_gate_sees_its_environment_and_nothing_else() {
+async fn a_gate_sees_its_environment_and_nothing_that_says_what_runs_it() {
     let world = World::new();
-    let result = world.judge_one("'env | cut -d= -f1 | sort | tr \"\\n\" \" \"; test \"$CI\" = true -a \"$MOSAIC_GATE\" = gate -a ${#MOSAIC_COMMIT} = 40'").await;
+    let result = world.judge_one("'env | cut -d= -f1 | sort | tr \"\\n\" \" \"; test \"$CI\" = no'").await;
     assert_eq!(result.outcome, GateOutcome::Pass, "{result:?}");
     let log = std::fs::read_to_string(world.home.path().join("logs/gate-1-gate")).unwrap();
     let names: Vec<&str> =
         log.split_whitespace().filter(|name| !matches!(*name, "PWD" | "OLDPWD" | "_" | "SHLVL")).collect();
-    assert_eq!(
-        names,
-        [
-            "CI",
-            "GIT_CEILING_DIRECTORIES",
-            "HOME",
-            "LANG",
-            "MOSAIC_COMMIT",
-            "MOSAIC_GATE",
-            "PATH",
-            "TERM",
-            "TMPDIR",
-        ]
-    );
+    assert_eq!(names, ["CI", "GIT_CEILING_DIRECTORIES", "HOME", "LANG", "PATH", "TERM", "TMPDIR"]);
 }
 
 #[tokio::test]
@@ -229,7 +227,7 @@ async fn every_gate_finds_the_git_directory_as_it_was_made() {
     git(&["-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "judged"]);
     let commits = "echo two > a.txt; git -c user.name=a -c user.email=a@b.c commit -qam mine && git update-index --assume-unchanged a.txt && git config core.hooksPath x";
     let looks =
-        "test \"$(git log -1 --format=%s)\" = judged && ! git diff --quiet && ! git config core.hooksPath";
+        "test \"$(git log -1 --format=%s)\" = judged && git diff --quiet && ! git config core.hooksPath";
     let config = format!("[gates]\na = '{commits}'\nb = '{looks}'\nc = 'rm -rf .git'\nd = '{looks}'");
     let report = world.judge(&["a", "b", "c", "d"], &config).await;
     let outcomes: Vec<_> = report.results.iter().map(|r| (r.name.as_str(), r.outcome)).collect();

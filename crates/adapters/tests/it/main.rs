@@ -9,6 +9,7 @@ mod agent_demo;
 mod audit_file;
 mod caretaker;
 mod conformance;
+mod gates_isolated;
 mod gates_local;
 mod git;
 mod orders_files;

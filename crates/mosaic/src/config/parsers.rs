@@ -67,6 +67,16 @@ pub(super) fn path(value: &str) -> Read<PathBuf> {
     std::path::absolute(value).or_else(|_| wrong("a path"))
 }
 
+/// Reads a list of absolute paths.
+pub(super) fn paths(value: &str) -> Read<Vec<PathBuf>> {
+    let all: Vec<PathBuf> =
+        std::env::split_paths(value).filter(|path| !path.as_os_str().is_empty()).collect();
+    match all.iter().all(|path| path.is_absolute()) {
+        true => Ok(all),
+        false => wrong("absolute paths, separated by colons"),
+    }
+}
+
 /// Reads one line of text without control characters.
 pub(super) fn line(value: &str, most: usize) -> Read<String> {
     let text = value.trim();

@@ -5,13 +5,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use mosaic_adapters::uid_range::UidRange;
 use mosaic_core::domain::retention::Retention;
 use mosaic_core::limits;
 
 use super::error::ConfigError;
 use super::runtimes;
 use super::valkey::ValkeyConfig;
-use super::values::{AgentEnv, Auth, Containment, LogFormat, Lookup, Secret, Trust, directory};
+use super::values::{
+    AgentEnv, Auth, Containment, GateIsolation, LogFormat, Lookup, Secret, Trust, directory,
+};
 
 /// Everything that can be configured, with its effective value.
 #[derive(Debug, Clone)]
@@ -51,6 +54,12 @@ pub(crate) struct Config {
     pub(crate) agent_env: AgentEnv,
     /// `MOSAIC_AGENT_PROCESSES`.
     pub(crate) agent_processes: u32,
+    /// Separation of judged code from what judges it.
+    pub(crate) gate_isolation: GateIsolation,
+    /// `MOSAIC_GATE_PATHS`.
+    pub(crate) gate_paths: Vec<PathBuf>,
+    /// Users that jobs may get.
+    pub(crate) uid_range: UidRange,
     /// `MOSAIC_KILL_GRACE_MS`.
     pub(crate) kill_grace: Duration,
     /// Mechanism that holds an agent's processes together.
@@ -162,6 +171,9 @@ impl Config {
             submodules: true,
             agent_env: AgentEnv::default(),
             agent_processes: mosaic_core::limits::JOB_PROCESSES,
+            gate_isolation: GateIsolation::Auto,
+            gate_paths: Vec::new(),
+            uid_range: UidRange::default(),
             kill_grace: limits::KILL_GRACE,
             containment: Containment::Auto,
             stall: limits::STALL,

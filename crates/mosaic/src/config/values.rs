@@ -62,6 +62,15 @@ pub(crate) enum Containment {
     Subreaper,
 }
 
+/// Separation of judged code from what judges it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GateIsolation {
+    /// The best that the machine allows.
+    Auto,
+    /// None.
+    Off,
+}
+
 /// Format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LogFormat {

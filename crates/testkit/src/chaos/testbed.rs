@@ -96,6 +96,8 @@ impl Testbed {
             ("MOSAIC_ALLOW_LOCAL_REPOSITORIES", "true".to_owned()),
             ("MOSAIC_LOG_FORMAT", "text".to_owned()),
             ("MOSAIC_RUNTIME", "command".to_owned()),
+            // The gate writes down when it runs, which an isolated one could not.
+            ("MOSAIC_GATE_ISOLATION", "off".to_owned()),
             ("MOSAIC_COMMAND", format!("sh {}", self.dir.join("agent.sh").display())),
             ("MOSAIC_SLOTS", self.slots.to_string()),
             ("MOSAIC_KILL_GRACE_MS", "100".to_owned()),

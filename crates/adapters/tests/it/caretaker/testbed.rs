@@ -11,6 +11,7 @@ use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
 use mosaic_adapters::git::{GitOptions, GitRepositories};
 use mosaic_adapters::host_system::SystemHost;
+use mosaic_adapters::isolation::Isolator;
 use mosaic_adapters::orders_files::FileOrders;
 use mosaic_adapters::private_dirs::PrivateDirs;
 use mosaic_adapters::sandbox_none::NoSandbox;
@@ -125,6 +126,9 @@ impl CaretakerTestbed {
             scanner: scanner.clone(),
             trust: Trust::All,
             trash: trash.clone(),
+            isolator: Arc::new(Isolator::off("its jobs run without a shim")),
+            at_once: 1,
+            variable: Arc::new(|_| None),
         });
         let ports = Ports {
             store: store.clone(),

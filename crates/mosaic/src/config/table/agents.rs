@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use mosaic_adapters::uid_range::UidRangeError;
+
 use crate::config::outcome::Outcome;
 use crate::config::parsers as p;
 use crate::config::row::{Variable, ours, path};
 use crate::config::runtimes::{self, RUNTIMES};
 use crate::config::settings::Config;
-use crate::config::values::{Containment, Trust};
+use crate::config::values::{Containment, GateIsolation, Trust};
 
 /// Seconds of a day.
 const DAY: u64 = 24 * 3600;
@@ -134,6 +136,43 @@ pub(super) const ROWS: &[Variable] = &[
             let all: Vec<String> = c.agent_env.names.iter().cloned().chain(without).collect();
             (!all.is_empty()).then(|| all.join(","))
         },
+    ),
+    ours(
+        "MOSAIC_GATE_ISOLATION",
+        "auto, off",
+        "auto",
+        "auto: gates run as another user (as root) or in namespaces, and see neither the data directory nor homes; where that is \
+         refused, or off, a report says `weak`",
+    )
+    .read(
+        |c, v| {
+            p::choice(v, &[("auto", GateIsolation::Auto), ("off", GateIsolation::Off)]).map(|x| c.gate_isolation = x)
+        },
+        |c| Some(if c.gate_isolation == GateIsolation::Auto { "auto" } else { "off" }.to_owned()),
+    ),
+    ours(
+        "MOSAIC_GATE_PATHS",
+        "paths, by colons",
+        "—",
+        "further paths of this machine that isolated gates see, read-only; the system, the programs in PATH and the toolchains \
+         that MOSAIC_AGENT_ENV names are seen anyway",
+    )
+    .read(
+        |c, v| p::paths(v).map(|x| c.gate_paths = x),
+        |c| {
+            let all: Vec<String> = c.gate_paths.iter().map(|path| path.display().to_string()).collect();
+            (!all.is_empty()).then(|| all.join(":"))
+        },
+    ),
+    ours(
+        "MOSAIC_UID_RANGE",
+        "two numbers from 1000 on, as 200000-265535",
+        "200000-265535",
+        "users that nobody else on this machine has: as root each isolated gate runs as one of its own",
+    )
+    .read(
+        |c, v| v.parse().map(|x| c.uid_range = x).map_err(|e: UidRangeError| Outcome::Wrong(e.to_string())),
+        |c| Some(c.uid_range.to_string()),
     ),
     ours(
         "MOSAIC_KILL_GRACE_MS",

@@ -26,7 +26,9 @@ fn a_private_key_that_a_gate_prints_line_by_line_is_hidden_in_its_log_and_from_t
     let fixture = fixture_with_gates(&format!("tests = \"{gate}\""));
     let agent =
         script(home.path(), "agent.sh", &format!("cat >> '{}'\necho \"$$\" >> work.txt\n", prompt.display()));
-    let server = home.serve(&[("MOSAIC_COMMAND", &agent)]);
+    // Both lie outside of the repository, where an isolated gate sees only what it is shown.
+    let shown = format!("{}:{}", home.path().join("gate.sh").display(), key.display());
+    let server = home.serve(&[("MOSAIC_COMMAND", agent.as_str()), ("MOSAIC_GATE_PATHS", &shown)]);
     let mut request = body(&fixture.url(), "T-key");
     (request["gateProfile"], request["maxFixRounds"]) = (json!("minimal"), json!(1));
     let id = server.spawn(&request);

@@ -1,0 +1,93 @@
+//! The place of one run of one gate: a copy of the checkout, a home and a temporary directory that nothing ever ran in, and a user
+//! of its own where the machine allows one.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::ports::sandbox::{Command, Policy, Purpose, SandboxHandle};
+
+use super::judging::Judging;
+use super::options::GateOptions;
+use super::tree_copy;
+use crate::isolation::{self, Account, Isolated};
+
+/// Name of the copy below the place's own directory.
+const TREE: &str = "tree";
+
+/// A place that a gate can run in.
+pub(super) struct GatePlace {
+    handle: SandboxHandle,
+    account: Account,
+    borrowed: Vec<(PathBuf, PathBuf)>,
+    /// The gate's working tree.
+    pub(super) tree: PathBuf,
+}
+
+/// Makes a place. The inner error is one of the checkout, which says that the gate cannot be judged; the outer one is a fault of
+/// this machine.
+pub(super) async fn make(
+    options: &GateOptions,
+    judging: &Judging,
+) -> Result<Result<GatePlace, io::Error>, Failure> {
+    // The agent's own place is not reused: programs that it left in its HOME or its cache would run as part of the judgement.
+    let handle = options.sandbox.prepare(judging.agent, Purpose::Gate, &Policy::of_gates()).await?;
+    let (isolator, isolated) = (options.isolator.clone(), judging.is_isolated());
+    let (from, place) = (judging.checkout.clone(), handle.clone());
+    let made = tokio::task::spawn_blocking(move || {
+        let account = isolator.account()?;
+        let tree = place.own.join(TREE);
+        let borrowed = tree_copy::make(&from, &tree, &account, isolated)?;
+        hand_over(&place.home, &account)?;
+        hand_over(&place.tmp, &account)?;
+        Ok((account, borrowed, tree))
+    });
+    let made = made.await.unwrap_or_else(|_| Err(io::Error::other("the thread that made it broke")));
+    match made {
+        Ok((account, borrowed, tree)) => Ok(Ok(GatePlace { handle, account, borrowed, tree })),
+        Err(e) => {
+            discard(options, judging, &handle).await;
+            Ok(Err(e))
+        }
+    }
+}
+
+/// Gives a directory and the files that the sandbox put into it to the gate's user.
+fn hand_over(directory: &Path, account: &Account) -> io::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        isolation::give(&entry?.path(), account)?;
+    }
+    isolation::give(directory, account)
+}
+
+impl GatePlace {
+    /// Turns a gate's command into one that runs here.
+    pub(super) fn command(&self, options: &GateOptions, command: Command) -> Command {
+        options.sandbox.command(&self.handle, command)
+    }
+
+    /// Turns it into one that runs isolated.
+    pub(super) fn isolated(&self, options: &GateOptions, command: Command) -> io::Result<Isolated> {
+        let place = isolation::Place {
+            own: &self.handle.own,
+            tree: &self.tree,
+            home: &self.handle.home,
+            tmp: &self.handle.tmp,
+            read: &self.borrowed,
+        };
+        options.isolator.isolate(&place, &self.account, command)
+    }
+
+    /// Removes it. The user is free for others from then on.
+    pub(super) async fn remove(self, options: &GateOptions, judging: &Judging) {
+        discard(options, judging, &self.handle).await;
+    }
+}
+
+async fn discard(options: &GateOptions, judging: &Judging, handle: &SandboxHandle) {
+    // A failure is no verdict: the agent's removal takes the rest.
+    if let Err(error) = options.sandbox.discard(handle).await {
+        let path = handle.own.display();
+        tracing::warn!(agent.id = %judging.agent, %path, %error, "the place of a gate stays until its agent is cleaned up");
+    }
+}
