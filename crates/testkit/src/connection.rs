@@ -103,7 +103,8 @@ impl Connection {
         loop {
             self.line(&mut line)?;
             match line.split_once(':') {
-                None => return Ok((status, length)),
+                None if line.is_empty() => return Ok((status, length)),
+                None => return Err(ConnectionError::NotHttp),
                 Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
                     length = value.trim().parse().map_err(|_| ConnectionError::NotHttp)?;
                 }
@@ -114,7 +115,8 @@ impl Connection {
 
     fn line(&mut self, line: &mut String) -> Result<(), ConnectionError> {
         line.clear();
-        if self.stream.read_line(line)? == 0 {
+        // A line without its end is one that a dying server began.
+        if self.stream.read_line(line)? == 0 || !line.ends_with('\n') {
             return Err(ConnectionError::Closed);
         }
         line.truncate(line.trim_end().len());
