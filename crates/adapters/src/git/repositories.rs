@@ -11,9 +11,9 @@ use mosaic_core::domain::repository::{RepositoryUrl, Transport};
 use mosaic_core::ports::repositories::NotAllowed;
 use parking_lot::Mutex;
 
-use super::cache::blocked_branch::{PrefixLook, PrefixOf};
 use super::cache::commit_cache::CommitCache;
 use super::cache::last_fetch::RepositoryLock;
+use super::cache::prefix_looks::{PrefixLook, PrefixOf};
 use super::errors::GitError;
 use super::layout::Layout;
 use super::local_path::local_form;

@@ -91,9 +91,8 @@ impl GitRepositories {
         head: &CommitId,
         into: &mpsc::Sender<Added>,
     ) -> Result<bool, GitError> {
-        let too_long = || {
-            GitError::refused(FailureKind::BadInput, "the new commits are too many or too long to be scanned")
-        };
+        let why = "the new commits are too many or too long to be scanned";
+        let too_long = || GitError::refused(FailureKind::BadInput, why);
         let call = self.git.local(dir).args(["rev-list", "--not", "--branches", "--not"]);
         let call = call.args(["--end-of-options", &format!("{base}..{head}")]);
         let listed = call.run(Input::Nothing, COMMITS).await?;
@@ -118,11 +117,9 @@ impl GitRepositories {
             }
             rest = after;
         }
-        if rest.is_empty() {
-            return Ok(true);
-        }
         // Never pushed unseen.
-        Err(GitError::refused(FailureKind::Internal, "git's list of stored commits could not be understood"))
+        let unread = "git's list of stored commits could not be understood";
+        rest.is_empty().then_some(true).ok_or_else(|| GitError::refused(FailureKind::Internal, unread))
     }
 }
 

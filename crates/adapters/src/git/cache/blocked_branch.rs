@@ -1,7 +1,7 @@
 //! Branches of the remote that stand where an agent's branch needs a directory: git keeps `a` and `a/b` as a file and a
 //! directory, so the remote would refuse the push. It is found out before the agent costs anything.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use mosaic_core::domain::ids::BranchName;
@@ -10,6 +10,7 @@ use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::limits;
 
 use super::ask::Tips;
+use super::prefix_looks::{PrefixLook, PrefixOf};
 use crate::git::errors::GitError;
 use crate::git::repositories::{GitRepositories, REMEMBERED};
 
@@ -60,17 +61,6 @@ pub(crate) fn blocked(own: &BranchName, above: &Above, by: &BranchName) -> GitEr
     );
     GitError::refused(FailureKind::BadInput, why)
 }
-
-/// Newest look at a remote that had no branch in the way of a prefix.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct PrefixLook {
-    at: Instant,
-    /// Branches that the remote listed, as all below the prefix come along in the answer.
-    listed: usize,
-}
-
-/// A bare repository, and the lowest part of a prefix.
-pub(crate) type PrefixOf = (PathBuf, String);
 
 impl GitRepositories {
     /// Returns the names of the prefix when they can be asked for along with others: the remote listed few branches below

@@ -19,6 +19,7 @@ pub(super) mod new_entries;
 pub(super) mod old_objects;
 pub(super) mod operator_attributes;
 pub(super) mod pack_refs;
+pub(super) mod prefix_looks;
 pub(super) mod push;
 pub(super) mod read;
 pub(super) mod receive;
