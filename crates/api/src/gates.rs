@@ -43,11 +43,14 @@ pub struct GateDefinition {
 pub struct ReportSpec {
     /// Its format, such as `junit` or `lcov`.
     pub format: String,
-    /// Its path in the checkout.
+    /// Its path in the checkout; below `{reports}` one in the directory of its run; `-` for the output of the command.
     pub path: String,
     /// Least value, in percent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
+    /// Least value for the lines that the commit changes, in percent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_changed: Option<f64>,
 }
 
 /// The command that makes trees ready.

@@ -19,7 +19,7 @@ const COVERAGE: &str = "coverage";
 const UNUSED: &[&str] = &["hooks", "worktree", "agent"];
 const TABLES: &[&str] = &["gates", "hooks", "worktree", "agent"];
 const FIELDS: &[&str] = &["run", "reports", "min", "timeout"];
-const REPORT_FIELDS: &[&str] = &["format", "path", "min"];
+const REPORT_FIELDS: &[&str] = &["format", "path", "min", "min-changed"];
 /// A gate's name becomes part of a job's name of at most 64 characters: `gate-<round>-<eight digits>-<name>`.
 const NAME_CHARS: usize = 48;
 
@@ -238,7 +238,7 @@ impl Reader<'_> {
                 // The name of a format as a key is the short form of one report of it.
                 short if gate_reports::format(short).is_some() => {
                     let path = self.path(self.string(short, value)?, at)?;
-                    made.reports.push(ReportSpec { format: self.format(short, at)?, path, min: None });
+                    made.reports.push(ReportSpec::new(self.format(short, at)?, path));
                 }
                 other => {
                     let known: Vec<_> = FIELDS.iter().copied().chain(format_names()).collect();
@@ -289,21 +289,22 @@ impl Reader<'_> {
             let hint = "a report must be a table such as { format = \"junit\", path = \"…\" }";
             return self.fault(start, hint);
         };
-        let (mut format, mut path, mut min) = (None, None, None);
+        let (mut format, mut path, mut min, mut min_changed) = (None, None, None, None);
         for (key, value) in fields {
             let at = value.span().start;
             match key.get_ref().as_ref() {
                 "format" => format = Some(self.format(self.string("format", value)?, at)?),
                 "path" => path = Some(self.path(self.string("path", value)?, at)?),
                 "min" => min = Some(self.percent(value)?),
+                "min-changed" => min_changed = Some(self.percent(value)?),
                 other => return self.unknown(key.span().start, "key", other, REPORT_FIELDS),
             }
         }
         let (Some(format), Some(path)) = (format, path) else {
             return self.fault(start, "a report needs `format` and `path`");
         };
-        let made = ReportSpec { format, path, min };
-        if made.min.is_some() && !reports::measures_coverage(&made) {
+        let made = ReportSpec { min, min_changed, ..ReportSpec::new(format, path) };
+        if made.min.or(made.min_changed).is_some() && !reports::measures_coverage(&made) {
             return self.fault(start, format!("a report of the format `{}` has no `min`", made.format));
         }
         Ok(made)

@@ -14,11 +14,22 @@ mod stored_gate;
 pub struct ReportSpec {
     /// Name of its format, such as `junit`. The gatekeeper knows which there are; one that it does not know is never a pass.
     pub format: Word,
-    /// Its path in the checkout.
+    /// Its path in the checkout; below `{reports}` one in the directory that a run gets for its reports; `-` for the output of
+    /// the command.
     pub path: String,
     /// Least value in percent, 0–100, for formats that have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<f64>,
+    /// Least value in percent, 0–100, for the lines that the commit changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_changed: Option<f64>,
+}
+
+impl ReportSpec {
+    /// Names a report without a least value.
+    pub fn new(format: Word, path: impl Into<String>) -> Self {
+        Self { format, path: path.into(), min: None, min_changed: None }
+    }
 }
 
 /// One gate that the base commit or the server defines. Its form in records is in `stored_gate.rs`.

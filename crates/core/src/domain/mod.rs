@@ -6,6 +6,7 @@ pub mod audit;
 pub mod blame;
 pub mod breaker;
 pub mod capacity;
+pub mod changed_lines;
 pub mod characters;
 pub mod facts;
 pub mod gates;

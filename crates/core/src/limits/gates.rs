@@ -22,6 +22,12 @@ pub const GATE_WINDOW_BYTES: usize = 512 * 1024;
 pub const GATE_REPORTS: usize = 32;
 /// Largest report that is read, in bytes.
 pub const GATE_REPORT_BYTES: u64 = 64 * 1024 * 1024;
+/// Largest output of a command that a report is read from, in bytes; it is held in memory while the command runs.
+pub const PRINTED_REPORT_BYTES: usize = 16 * 1024 * 1024;
+/// Largest diff from which the lines that a commit changes are read, in bytes.
+pub const CHANGED_DIFF_BYTES: usize = 32 * 1024 * 1024;
+/// Most test cases of one report: a hundred times as many as large code bases have.
+pub const REPORT_TESTS: usize = 1_000_000;
 /// Most line records of a coverage report: a code base of four million executable lines.
 pub const COVERAGE_LINES: usize = 4_000_000;
 /// Most files of a coverage report, each of which costs an entry in memory: a hundred times as many as large code bases have.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::repositories::JudgingCheckout;
+use crate::domain::changed_lines::ChangedLines;
 use crate::domain::gates::{GatePlan, GateReport};
 use crate::domain::ids::{AgentId, BranchName, CommitId, TaskId, Word};
 use crate::domain::outcome::Failure;
@@ -46,6 +47,8 @@ pub struct JudgeRequest {
     pub plan: GatePlan,
     /// Paths in which the commit differs from its base, both names of a renamed file among them. `None` when they are not known: then everything counts as changed.
     pub changed: Option<Vec<Vec<u8>>>,
+    /// Lines that the commit changes, of files that are text. `None` when they are not known.
+    pub changed_lines: Option<Vec<ChangedLines>>,
 }
 
 /// Form in which a gatekeeper reads a commit.

@@ -7,12 +7,15 @@ use super::context::{StepContext, StepState};
 use super::judged_commit::JudgedCommit;
 use super::secrets;
 use crate::domain::agent::State;
+use crate::domain::changed_lines::{self, ChangedLines};
 use crate::domain::gates::{Finding, GatePlan, GateReport};
 use crate::domain::ids::CommitId;
 use crate::domain::lifecycle::Event;
 use crate::domain::outcome::{Failure, FailureKind};
+use crate::domain::repository::RepositoryUrl;
+use crate::limits;
 use crate::ports::gatekeeper::JudgeRequest;
-use crate::ports::repositories::JudgingRequest;
+use crate::ports::repositories::{DiffForm, JudgingRequest};
 use crate::ports::runtime::AgentEvent;
 use crate::ports::transcripts::Checkpoint;
 
@@ -108,13 +111,38 @@ async fn judge(
     let request = JudgeRequest {
         agent: agent.id,
         round: round(context),
-        repository,
+        repository: repository.clone(),
         base: base.clone(),
         commit: head.clone(),
         branch: agent.branch.clone(),
         task: agent.spec.task_id.clone(),
         plan: plan.clone(),
         changed: changed.ok(),
+        changed_lines: changed_lines(context, &repository, base, head, plan).await,
     };
     o.ports.gatekeeper.judge(request, source).await
+}
+
+/// Returns the lines that the commit changes, where a report could be asked about them. `None` when they are not known, which no
+/// floor for changed lines passes.
+async fn changed_lines(
+    context: &StepContext<'_>,
+    repository: &RepositoryUrl,
+    base: &CommitId,
+    head: &CommitId,
+    plan: &GatePlan,
+) -> Option<Vec<ChangedLines>> {
+    if plan.gates.iter().all(|gate| gate.reports.is_empty()) {
+        return None;
+    }
+    let commits = &context.orchestrator.ports.commits;
+    match commits.diff(repository, base, head, DiffForm::Readable, limits::CHANGED_DIFF_BYTES).await {
+        Ok((diff, false)) => Some(changed_lines::of_diff(&diff)),
+        // A part of the diff would pass for the whole.
+        Ok((_, true)) => None,
+        Err(e) => {
+            tracing::warn!(agent.id = %context.agent.id, error = e.message, "the changed lines are not known to the gatekeeper");
+            None
+        }
+    }
 }

@@ -41,8 +41,9 @@ impl Shown for ReportSpec {
     type View = mosaic_api::ReportSpec;
 
     fn shown(&self) -> Self::View {
-        let Self { format, path, min } = self;
-        mosaic_api::ReportSpec { format: format.to_string(), path: path.clone(), min: *min }
+        let Self { format, path, min, min_changed } = self;
+        let (min, min_changed) = (*min, *min_changed);
+        mosaic_api::ReportSpec { format: format.to_string(), path: path.clone(), min, min_changed }
     }
 }
 

@@ -65,5 +65,6 @@ pub fn judge_request(agent: AgentId, commit: CommitId, plan: GatePlan) -> JudgeR
         task: "T-1".parse().expect("it is one"),
         plan,
         changed: Some(Vec::new()),
+        changed_lines: None,
     }
 }

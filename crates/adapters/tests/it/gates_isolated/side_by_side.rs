@@ -61,7 +61,7 @@ async fn a_gate_whose_need_failed_is_not_run_and_says_which() {
 #[tokio::test]
 async fn a_gate_without_a_command_reads_the_reports_of_the_gate_it_needs() {
     let testbed = Testbed::new();
-    let lcov = ReportSpec { format: "lcov".parse().unwrap(), path: "l.info".to_owned(), min: Some(50.0) };
+    let lcov = ReportSpec { min: Some(50.0), ..ReportSpec::new("lcov".parse().unwrap(), "l.info") };
     let coverage = GateDefinition { run: None, reports: vec![lcov], ..gate("coverage", "") };
     let tests = gate("tests", "printf 'SF:a\\nDA:1,1\\nDA:2,0\\nend_of_record\\n' > l.info");
     let report = testbed.judge(vec![needing(coverage, &["tests"]), tests]).await;

@@ -170,6 +170,6 @@ pub(super) fn gate(name: &str, run: &str) -> GateDefinition {
 
 /// Lets a gate be judged by a JUnit report, too.
 pub(super) fn with_report(gate: GateDefinition, path: &str) -> GateDefinition {
-    let report = ReportSpec { format: "junit".parse().unwrap(), path: path.to_owned(), min: None };
+    let report = ReportSpec::new("junit".parse().unwrap(), path);
     GateDefinition { reports: vec![report], ..gate }
 }

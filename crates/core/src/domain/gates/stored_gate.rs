@@ -53,14 +53,10 @@ impl From<StoredGate> for GateDefinition {
         let StoredGate { name, run, lcov, junit, min, mut reports, timeout_ms, needs, env } = stored;
         if reports.is_empty() && junit.as_deref() == Some(UNKNOWN_TO_OLDER) {
             // An older build wrote this record and dropped the list that it did not know.
-            reports = vec![ReportSpec {
-                format: word(GateDefinition::LOST),
-                path: UNKNOWN_TO_OLDER.to_owned(),
-                min: None,
-            }];
+            reports = vec![ReportSpec::new(word(GateDefinition::LOST), UNKNOWN_TO_OLDER)];
         } else if reports.is_empty() {
-            let junit = junit.map(|path| ReportSpec { format: word("junit"), path, min: None });
-            let lcov = lcov.map(|path| ReportSpec { format: word("lcov"), path, min });
+            let junit = junit.map(|path| ReportSpec::new(word("junit"), path));
+            let lcov = lcov.map(|path| ReportSpec { min, ..ReportSpec::new(word("lcov"), path) });
             reports = junit.into_iter().chain(lcov).collect();
         }
         Self { name, run, reports, timeout_ms, needs, env }
@@ -73,7 +69,14 @@ impl From<GateDefinition> for StoredGate {
         let (lcov, junit, min) = (None, None, None);
         let stored = Self { name, run, lcov, junit, min, reports: Vec::new(), timeout_ms, needs, env };
         let formats: Vec<_> = reports.iter().map(|report| (report.format.as_str(), report.min)).collect();
+        // The old keys know neither a directory of reports, nor the output, nor a floor for changed lines.
+        let is_new = |report: &ReportSpec| {
+            report.min_changed.is_some() || report.path == "-" || report.path.starts_with("{reports}")
+        };
         match formats.as_slice() {
+            _ if reports.iter().any(is_new) => {
+                Self { junit: Some(UNKNOWN_TO_OLDER.to_owned()), reports, ..stored }
+            }
             [] => stored,
             [("junit", None)] => Self { junit: path(&reports, 0), ..stored },
             [("lcov", min)] => Self { lcov: path(&reports, 0), min: *min, ..stored },
@@ -118,8 +121,7 @@ mod tests {
 
     #[test]
     fn a_list_that_an_older_build_dropped_is_known_to_be_lost() {
-        let reports =
-            ["a", "b"].map(|path| ReportSpec { format: word("junit"), path: path.to_owned(), min: None });
+        let reports = ["a", "b"].map(|path| ReportSpec::new(word("junit"), path));
         let gate = GateDefinition {
             reports: reports.to_vec(),
             ..GateDefinition::of_command(word("tests"), "t".to_owned())
@@ -134,12 +136,14 @@ mod tests {
 
     #[test]
     fn further_reports_come_back_and_an_older_build_passes_no_such_gate() {
-        let report =
-            |format: &str, path: &str| ReportSpec { format: word(format), path: path.to_owned(), min: None };
+        let report = |format: &str, path: &str| ReportSpec::new(word(format), path);
         let lists = [
             vec![report("junit", "a"), report("junit", "b")],
             vec![report("lcov", "a"), report("junit", "b")],
             vec![report("one-of-a-newer-build", "a")],
+            vec![report("junit", "-")],
+            vec![report("lcov", "{reports}/l")],
+            vec![ReportSpec { min_changed: Some(90.0), ..report("lcov", "a") }],
         ];
         for reports in lists {
             let gate =
