@@ -1,87 +1,75 @@
 //! JUnit XML: how many tests ran and which failed. An exit code of 0 with a report of no tests, of failed tests or
 //! of half a document is not a pass.
 
-use mosaic_core::domain::outcome::cut;
-use mosaic_core::limits;
-
+use super::lines;
 use super::malformed::Malformed;
 use super::path;
+use super::results::{CaseOutcome, Collector, FailedTest, MESSAGE_BYTES, Names, Tests};
 use super::xml::{self, Element, Handler};
-
-/// Longest part of a failure's text that becomes a message, in bytes.
-const MESSAGE_BYTES: usize = 2048;
-
-/// The content of a report.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tests {
-    /// Test cases that passed.
-    pub(crate) passed: u64,
-    /// Test cases that failed or broke; at least what any suite claims.
-    pub(crate) failed: u64,
-    /// Test cases that were not run.
-    pub(crate) skipped: u64,
-    /// The failed ones, at most [`limits::FINDINGS`].
-    pub(crate) failures: Vec<FailedTest>,
-}
-
-/// A test that failed.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct FailedTest {
-    /// File in the repository, when the report names one.
-    pub(crate) path: Option<String>,
-    /// Line number from 1, when the report names one.
-    pub(crate) line: Option<u64>,
-    /// The test's name and its message.
-    pub(crate) message: String,
-}
-
-impl Tests {
-    /// Returns one line for people.
-    pub(crate) fn summary(&self) -> String {
-        match self.failed {
-            0 => format!("{} passed, {} skipped", self.passed, self.skipped),
-            failed => format!("{failed} failed, {} passed, {} skipped", self.passed, self.skipped),
-        }
-    }
-}
 
 /// Reads a report. Errors when it is not a whole JUnit document.
 pub(super) fn parse(bytes: &[u8]) -> Result<Tests, Malformed> {
-    let mut reader = JunitReader::default();
-    xml::read(bytes, &mut reader)?;
-    if reader.suites == 0 {
-        return Err(Malformed::NoJunit);
-    }
-    if let Some(fault) = reader.fault {
-        return Err(Malformed::Document(fault));
-    }
-    // A suite counts what broke outside its test cases, such as a fixture; no case of its own shows it.
-    reader.tests.failed = reader.tests.failed.saturating_add(reader.outside).max(reader.claimed);
-    Ok(reader.tests)
+    read(bytes, Names::Ids).map(|(tests, _)| tests)
 }
 
-#[derive(Default)]
+/// Reads a report of a runner whose suites say how many cases they have, so that one without all of them is cut.
+pub(super) fn parse_counted(bytes: &[u8], names: Names) -> Result<Tests, Malformed> {
+    let (mut tests, claims) = read(bytes, names)?;
+    let listed = tests.ran().saturating_add(tests.skipped);
+    if names == Names::Ids && claims.tests > listed {
+        tests.fault(format!("its suites have {} tests and it lists {listed}", claims.tests));
+    }
+    Ok(tests)
+}
+
+fn read(bytes: &[u8], names: Names) -> Result<(Tests, Claims), Malformed> {
+    let mut reader = JunitReader::new(names);
+    xml::read(bytes, &mut reader)?;
+    if reader.suites == 0 {
+        return Err(Malformed::NotOfFormat("JUnit document (no <testsuite>)"));
+    }
+    if let Some(fault) = reader.fault {
+        return Err(fault);
+    }
+    let mut tests = reader.collector.tests;
+    // A suite counts what broke outside its test cases, such as a fixture; no case of its own shows it.
+    tests.failed = tests.failed.saturating_add(reader.outside).max(reader.claimed.failed);
+    Ok((tests, reader.claimed))
+}
+
+/// Numbers that suites give of themselves.
+#[derive(Default, Clone, Copy)]
+struct Claims {
+    /// Most failures that any suite claims.
+    failed: u64,
+    /// Most cases that any suite claims.
+    tests: u64,
+}
+
 struct JunitReader {
-    tests: Tests,
+    collector: Collector,
     /// Number of suites.
     suites: u64,
-    /// Most failures that any suite claims.
-    claimed: u64,
+    claimed: Claims,
     /// Failures that stand in no test case.
     outside: u64,
+    /// The names of the suites that are being read: they tell apart cases of one name.
+    path: Vec<String>,
     /// The cases that are being read, each inside the one before: some runners nest a test that another one calls.
     cases: Vec<Case>,
     /// A thing that no runner writes and that could hide a failure.
-    fault: Option<&'static str>,
+    fault: Option<Malformed>,
 }
 
 /// A test case that is being read.
 #[derive(Default)]
 struct Case {
-    name: String,
-    path: Option<String>,
-    line: Option<u64>,
+    test: FailedTest,
+    /// False when the report gives it no name, so that it can be no repetition.
+    named: bool,
     failed: bool,
+    /// It failed at an earlier try: the runner tried it again.
+    retried: bool,
     skipped: bool,
     message: String,
     body: String,
@@ -89,26 +77,73 @@ struct Case {
 }
 
 /// Returns how many tests failed in a suite as it says itself.
-fn claimed(suite: &Element<'_>) -> Result<u64, &'static str> {
-    let mut claimed = 0_u64;
+fn claimed(suite: &Element<'_>) -> Result<Claims, Malformed> {
+    let mut claims = Claims::default();
     for name in ["failures", "errors"] {
         let count = suite.get(name).map(str::trim).filter(|count| !count.is_empty()).unwrap_or("0");
-        let count: u64 = count.parse().map_err(|_| "has a suite whose number of failures is no number")?;
-        claimed = claimed.saturating_add(count);
+        let count: u64 = count
+            .parse()
+            .map_err(|_| Malformed::Document("has a suite whose number of failures is no number"))?;
+        claims.failed = claims.failed.saturating_add(count);
     }
-    Ok(claimed)
+    claims.tests = suite.get("tests").and_then(|count| count.trim().parse().ok()).unwrap_or(0);
+    Ok(claims)
+}
+
+impl JunitReader {
+    fn new(names: Names) -> Self {
+        Self {
+            collector: Collector::new(names),
+            suites: 0,
+            claimed: Claims::default(),
+            outside: 0,
+            path: Vec::new(),
+            cases: Vec::new(),
+            fault: None,
+        }
+    }
+
+    fn suite(&mut self, element: &Element<'_>) {
+        self.suites += 1;
+        let name = [element.get("package"), element.get("name")].map(Option::unwrap_or_default).join("\n");
+        self.path.push(name.chars().take(MESSAGE_BYTES).collect());
+        match claimed(element) {
+            Ok(claims) => {
+                self.claimed.failed = self.claimed.failed.max(claims.failed);
+                self.claimed.tests = self.claimed.tests.max(claims.tests);
+            }
+            Err(fault) => self.fault = Some(fault),
+        }
+    }
+
+    fn finish(&mut self, case: Case) {
+        // A case that is both failed and skipped has failed: runners mark a test skipped whose fixture broke.
+        let outcome = match (case.failed, case.retried, case.skipped) {
+            (true, _, _) => CaseOutcome::Failed,
+            (false, true, _) => CaseOutcome::Flaky,
+            (false, false, true) => CaseOutcome::Skipped,
+            (false, false, false) => CaseOutcome::Passed,
+        };
+        let scope = match case.named {
+            true => self.path.join("\n"),
+            false => format!("unnamed {}", self.collector.cases()),
+        };
+        let message = told(&case.message, &case.body);
+        let (path, line) = match case.test.path.is_some() {
+            true => (case.test.path, case.test.line),
+            false => place(&message).unzip(),
+        };
+        let test = FailedTest { message, path, line, ..case.test };
+        if let Err(fault) = self.collector.add(&scope, outcome, test) {
+            self.fault.get_or_insert(fault);
+        }
+    }
 }
 
 impl Handler for JunitReader {
     fn open(&mut self, element: &Element<'_>) {
         match (element.name, self.cases.last_mut()) {
-            ("testsuite" | "testsuites", _) => {
-                self.suites += 1;
-                match claimed(element) {
-                    Ok(claimed) => self.claimed = self.claimed.max(claimed),
-                    Err(fault) => self.fault = Some(fault),
-                }
-            }
+            ("testsuite" | "testsuites", _) => self.suite(element),
             ("testcase", _) => self.cases.push(Case::of(element)),
             (_, Some(case)) => case.inner(element),
             ("failure" | "error", None) => self.outside = self.outside.saturating_add(1),
@@ -118,12 +153,13 @@ impl Handler for JunitReader {
 
     fn close(&mut self, name: &str) {
         match (name, self.cases.last_mut()) {
+            ("testsuite" | "testsuites", _) => drop(self.path.pop()),
             ("testcase", _) => {
                 if let Some(case) = self.cases.pop() {
-                    finish(&mut self.tests, case);
+                    self.finish(case);
                 }
             }
-            ("failure" | "error", Some(case)) => case.inside = false,
+            (told, Some(case)) if failure(told) || retry(told) => case.inside = false,
             _ => {}
         }
     }
@@ -137,18 +173,29 @@ impl Handler for JunitReader {
     }
 }
 
+fn failure(element: &str) -> bool {
+    matches!(element, "failure" | "error")
+}
+
+/// Tells whether an element is a failed try before another one: surefire and nextest write them, and a reader that does not
+/// know them takes such a case for one that passed.
+fn retry(element: &str) -> bool {
+    matches!(element, "flakyFailure" | "flakyError" | "rerunFailure" | "rerunError")
+}
+
 impl Case {
     fn of(element: &Element<'_>) -> Self {
         let get = |name| element.get(name).filter(|value| !value.trim().is_empty());
-        let name = get("name").unwrap_or("unnamed test");
-        let name = match get("classname") {
-            Some(class) if !name.starts_with(class) => format!("{class} {name}"),
-            _ => name.to_owned(),
-        };
-        Self {
-            name: cut(name, 512),
+        let test = FailedTest {
+            group: get("classname").unwrap_or_default().to_owned(),
+            name: get("name").unwrap_or("unnamed test").to_owned(),
             path: get("file").filter(|path| path::check(path).is_ok()).map(str::to_owned),
             line: get("line").and_then(|line| line.parse().ok()),
+            message: String::new(),
+        };
+        Self {
+            test,
+            named: get("name").is_some(),
             // GoogleTest has no element for a test that it did not run; it says so in this attribute.
             skipped: get("status").is_some_and(|status| matches!(status, "notrun" | "skipped" | "disabled")),
             ..Self::default()
@@ -157,11 +204,18 @@ impl Case {
 
     fn inner(&mut self, element: &Element<'_>) {
         match element.name {
-            "failure" | "error" => {
-                self.failed = true;
-                self.inside = true;
-                if self.message.is_empty() {
-                    self.message = element.get("message").unwrap_or_default().to_owned();
+            name if failure(name) || retry(name) => {
+                // The failure that decided is told, and not the tries before it.
+                if failure(name) && !self.failed {
+                    self.message.clear();
+                    self.body.clear();
+                }
+                self.failed |= failure(name);
+                self.retried |= retry(name);
+                self.inside = failure(name) || !self.failed;
+                if self.inside && self.message.is_empty() {
+                    self.message =
+                        element.get("message").unwrap_or_default().chars().take(MESSAGE_BYTES).collect();
                 }
             }
             "skipped" => self.skipped = true,
@@ -170,28 +224,27 @@ impl Case {
     }
 }
 
-fn finish(tests: &mut Tests, case: Case) {
-    // A case that is both failed and skipped has failed: runners mark a test skipped whose fixture broke.
-    if !case.failed {
-        match case.skipped {
-            true => tests.skipped += 1,
-            false => tests.passed += 1,
-        }
-        return;
-    }
-    tests.failed += 1;
-    if tests.failures.len() < limits::FINDINGS {
-        let body = case.body.trim();
-        let told = match (case.message.trim(), body) {
-            ("", "") => "failed".to_owned(),
-            ("", body) => body.to_owned(),
-            (message, body) if body.is_empty() || body.contains(message) => {
-                if body.is_empty() { message } else { body }.to_owned()
-            }
-            (message, body) => format!("{message}\n{body}"),
+/// Finds the place of a failure in what it says: that of a panic, or the last one at the start of a line.
+fn place(message: &str) -> Option<(String, u64)> {
+    let of_line = |line: &str| {
+        let place = match line.split_once(" panicked at ") {
+            Some((_, place)) => place,
+            None => line.split_once(": ").map(|(place, _)| place).filter(|place| !place.contains(' '))?,
         };
-        let message = cut(format!("{}: {told}", case.name), MESSAGE_BYTES);
-        tests.failures.push(FailedTest { path: case.path, line: case.line, message });
+        lines::place(place).filter(|(path, _)| path.contains('.'))
+    };
+    let panic = message.lines().find(|line| line.contains(" panicked at ")).and_then(of_line);
+    panic.or_else(|| message.lines().rev().find_map(of_line))
+}
+
+/// Returns what a failure says, its message and its text put together.
+fn told(message: &str, body: &str) -> String {
+    match (message.trim(), body.trim()) {
+        ("", "") => "failed".to_owned(),
+        ("", body) => body.to_owned(),
+        (message, "") => message.to_owned(),
+        (message, body) if body.contains(message) => body.to_owned(),
+        (message, body) => format!("{message}\n{body}"),
     }
 }
 
@@ -201,6 +254,10 @@ mod tests {
 
     fn read(text: &str) -> Result<Tests, Malformed> {
         parse(text.as_bytes())
+    }
+
+    fn told(test: &FailedTest) -> String {
+        format!("{}: {}", test.id(), test.message)
     }
 
     #[test]
@@ -233,12 +290,13 @@ mod tests {
         .unwrap();
         assert_eq!((tests.passed, tests.failed, tests.skipped), (1, 2, 1));
         assert_eq!(tests.summary(), "2 failed, 1 passed, 1 skipped");
-        assert_eq!(tests.failures[0].message, "calc divides: 1 < 2 & \"x\"\ntests/calc.py:9: AssertionError");
+        assert_eq!(told(&tests.failures[0]), "calc divides: 1 < 2 & \"x\"\ntests/calc.py:9: AssertionError");
         assert_eq!(
             (tests.failures[0].path.as_deref(), tests.failures[0].line),
             (Some("tests/calc.py"), Some(7))
         );
-        assert_eq!(tests.failures[1].message, "breaks: boom <here>");
+        assert_eq!(place(&tests.failures[0].message), Some(("tests/calc.py".to_owned(), 9)));
+        assert_eq!(told(&tests.failures[1]), "breaks: boom <here>");
     }
 
     #[test]
@@ -294,7 +352,7 @@ mod tests {
             </j:testsuite></j:testsuites>"#,
         )
         .unwrap();
-        assert_eq!(tests.failures[0].message, "a > b A: 1 < 2 &! &bogus; & co");
+        assert_eq!(told(&tests.failures[0]), "a > b A: 1 < 2 &! &bogus; & co");
         assert_eq!((tests.failed, tests.passed), (1, 0));
     }
 
@@ -314,5 +372,48 @@ mod tests {
     fn a_message_quotes_little_of_the_report_and_nothing_that_a_terminal_obeys() {
         let why = read(&format!("<testsuite></\u{1b}[2J{}>", "x".repeat(100_000))).unwrap_err().to_string();
         assert!(why.len() < 400 && !why.contains('\u{1b}'), "{why}");
+    }
+
+    #[test]
+    fn a_failure_that_a_retry_hid_is_flaky() {
+        let tests = read(
+            r#"<testsuites><testsuite name="calc" tests="4" failures="1" errors="0">
+            <testcase classname="calc" name="first"/>
+            <testcase classname="calc" name="second"><flakyFailure message="try 1" type="t">boom<system-out>x</system-out></flakyFailure></testcase>
+            <testcase classname="calc" name="third"><flakyError message="try 1"/></testcase>
+            <testcase classname="calc" name="fourth"><failure message="at last"/><rerunFailure message="again"/></testcase>
+            <testcase classname="calc" name="fifth"><rerunError message="again"/></testcase>
+            </testsuite></testsuites>"#,
+        )
+        .expect("it is read");
+        assert_eq!((tests.passed, tests.failed, tests.flaky), (1, 1, 3));
+        let flaky: Vec<_> = tests.flakes.iter().map(FailedTest::id).collect();
+        assert_eq!(flaky, ["calc second", "calc third", "calc fifth"]);
+        assert_eq!(told(&tests.failures[0]), "calc fourth: at last");
+        assert_eq!(tests.summary(), "1 failed, 1 passed, 0 skipped, 3 flaky");
+    }
+
+    #[test]
+    fn a_test_that_is_reported_twice_is_a_fault() {
+        let twice = r#"<testsuite name="s"><testcase classname="a" name="t"/><testcase classname="a" name="t"/></testsuite>"#;
+        let tests = read(twice).expect("it is read");
+        assert_eq!((tests.passed, tests.faults.len()), (1, 1));
+        let suites = format!("<testsuites>{twice}{twice}</testsuites>");
+        assert!(!read(&suites).expect("it is read").faults.is_empty());
+        // Two suites may have tests of one name, and cases without a name repeat nothing.
+        let honest = r#"<testsuites><testsuite name="a"><testcase name="t"/></testsuite><testsuite name="b"><testcase name="t"/><testcase/><testcase/></testsuite></testsuites>"#;
+        let tests = read(honest).expect("it is read");
+        assert_eq!((tests.passed, tests.faults.len()), (4, 0));
+    }
+
+    #[test]
+    fn a_suite_that_lists_fewer_tests_than_it_has_is_cut() {
+        let cut = br#"<testsuites tests="3"><testsuite name="a" tests="3"><testcase name="t"/></testsuite></testsuites>"#;
+        assert!(
+            parse_counted(cut, Names::Ids).expect("it is read").faults[0]
+                .contains("have 3 tests and it lists 1")
+        );
+        // Catch2 counts assertions there, so the general format does not ask.
+        assert!(parse(cut).expect("it is read").faults.is_empty());
     }
 }

@@ -15,6 +15,9 @@ pub(crate) enum Malformed {
     /// It is not XML.
     #[error("is not well-formed XML: {}", quoted(&.0.to_string()))]
     Xml(#[source] quick_xml::Error),
+    /// It is not JSON, or not the JSON of its format.
+    #[error("is not the JSON of its format: {}", quoted(&.0.to_string()))]
+    Json(#[source] serde_json::Error),
     /// It is not the one bounded document that reports are.
     #[error("{0}")]
     Document(&'static str),
@@ -29,12 +32,14 @@ pub(crate) enum Malformed {
     /// Its elements lie deeper in each other than in any real one.
     #[error("is nested more than {} deep", limits::REPORT_DEPTH)]
     TooDeep,
-    /// It is XML, and no test report.
-    #[error("is no JUnit document (no <testsuite>)")]
-    NoJunit,
-    /// A line is no record of coverage.
-    #[error("is no lcov report: line {line}: {fault}")]
-    NoLcov {
+    /// It is of another format.
+    #[error("is no {0}")]
+    NotOfFormat(&'static str),
+    /// A line is no record of its format.
+    #[error("is no {format}: line {line}: {fault}")]
+    Line {
+        /// The format.
+        format: &'static str,
         /// The line, from 1.
         line: usize,
         /// Its fault.

@@ -1,7 +1,8 @@
 //! XML of reports: a document is read once from its start to its end and handed on element by element.
 //!
 //! The documents are as hostile as the code that wrote them. So a document type declaration is refused: it is the only way to
-//! define entities (which may expand without end) or to name external files. Depth and attributes are bounded.
+//! define entities (which may expand without end) or to name external files. Where the tools of a format write one that only
+//! names their document type, that much is passed over and nothing is fetched. Depth and attributes are bounded.
 
 use std::borrow::Cow;
 
@@ -38,6 +39,15 @@ pub(super) trait Handler {
 
 /// Reads a document. Errors when it is not exactly one whole, balanced element.
 pub(super) fn read(bytes: &[u8], handler: &mut impl Handler) -> Result<(), Malformed> {
+    read_with(bytes, handler, false)
+}
+
+/// Reads a document that may name its document type, and may not define one.
+pub(super) fn read_typed(bytes: &[u8], handler: &mut impl Handler) -> Result<(), Malformed> {
+    read_with(bytes, handler, true)
+}
+
+fn read_with(bytes: &[u8], handler: &mut impl Handler, typed: bool) -> Result<(), Malformed> {
     // Runners print what tests print, so one wrong byte in a log must not void the results around it.
     let text = String::from_utf8_lossy(bytes);
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
@@ -58,6 +68,8 @@ pub(super) fn read(bytes: &[u8], handler: &mut impl Handler) -> Result<(), Malfo
             Event::Text(text) => document.text(&text, handler)?,
             Event::CData(text) => document.text(&text, handler)?,
             Event::GeneralRef(reference) => document.text(&resolved(&reference), handler)?,
+            // Only between brackets can entities be defined.
+            Event::DocType(named) if typed && !named.contains('[') => {}
             Event::DocType(_) => {
                 return Err(Malformed::Document(
                     "has a document type declaration, which reports have no use for",

@@ -1,7 +1,8 @@
 //! The judgement: every gate of the plan, independent ones side by side, each in a fresh copy of the checkout. A gate that failed
 //! stops only those that need it, so that the agent gets all findings at once.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -12,15 +13,19 @@ use mosaic_core::limits;
 use mosaic_core::ports::scanner::SecretScanner;
 use parking_lot::Mutex;
 
+use super::captured_output::CapturedOutput;
+use super::findings;
 use super::judged::Judged;
 use super::judging::Judging;
 use super::needs::{self, Outcomes};
 use super::options::GateOptions;
 use super::place::{self, GatePlace};
-use super::report_file::ReportError;
+use super::quarantine::Quarantine;
+use super::report_dir;
+use super::report_file::{ReportError, Since};
+use super::reports::{self, Evidence};
 use super::rerun;
 use super::run::{self, Ended};
-use super::{findings, reports};
 
 /// Everything that the gates of one judgement share.
 struct Course<'a> {
@@ -64,6 +69,8 @@ impl Course<'_> {
             exit_code: judged.exit_code,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             findings: judged.findings,
+            tests: judged.tests,
+            coverage: judged.coverage,
             log: (judged.outcome != GateOutcome::Skip && gate.run.is_some())
                 .then(|| run::log_name(judging.round, gate, 1)),
             ..GateResult::new(gate.name.clone(), judged.outcome, judged.summary)
@@ -106,7 +113,7 @@ impl Course<'_> {
     async fn attempt(&self, index: usize, attempt: u32) -> Result<Judged, Failure> {
         let (options, judging) = (self.options, self.judging);
         let gate = &judging.plan.gates[index];
-        let place = match place::make(options, judging).await? {
+        let mut place = match place::make(options, judging).await? {
             Ok(place) => place,
             Err(why) => {
                 return Ok(Judged::error(format!(
@@ -114,7 +121,10 @@ impl Course<'_> {
                 )));
             }
         };
-        let judged = self.judge_in(&place, gate, attempt).await;
+        let judged = match place.give_reports(gate, judging.is_isolated()) {
+            Ok(()) => self.judge_in(&place, gate, attempt).await,
+            Err(why) => Ok(Judged::error(format!("its directory for reports cannot be made: {why}"))),
+        };
         if self.is_read_later(index) {
             let mut kept = self.kept.lock();
             kept.retain(|(of, _)| *of != index);
@@ -146,18 +156,22 @@ impl Course<'_> {
         if let Err(why) = removed.unwrap_or(Err(ReportError::Broke)) {
             return Ok(Judged::error(why));
         }
-        let (ended, log) = run::run(options, judging, place, gate, command, attempt).await?;
+        let mut evidence = self.evidence(place);
+        let command = place.reports.as_ref().map_or(command.clone(), |directory| directory.command(command));
+        let mut output = CapturedOutput::of(gate);
+        let (ended, log) = run::run(options, judging, place, gate, &command, attempt, &mut output).await?;
+        evidence.output = Arc::new(output);
         // What was left out may be the middle of a key.
         let log = options.scanner.mask(&KeyLines::default().hide(&log));
-        let tree = &place.tree;
+        let (tree, seen) = (&place.tree, &place.inside);
         Ok(match ended {
-            Ended::Unjudged(why) => Judged::error(why).with(log_findings(gate, &log, tree).0),
+            Ended::Unjudged(why) => Judged::error(why).with(log_findings(gate, &log, seen).0),
             Ended::Code(0) => {
-                let judged = by_reports(tree, gate).await;
+                let judged = by_reports(tree, gate, evidence).await;
                 Judged { exit_code: Some(0), ..judged }
             }
             Ended::Code(code) => {
-                let judged = failed(tree, gate, code, &log).await;
+                let judged = failed(tree, gate, code, &log, evidence).await;
                 Judged { exit_code: Some(code), ..judged }
             }
         })
@@ -166,19 +180,37 @@ impl Course<'_> {
     /// Judges a gate without a command by the reports that gates before it have written.
     async fn by_foreign_reports(&self, index: usize) -> Judged {
         let gate = &self.judging.plan.gates[index];
-        let trees: Vec<PathBuf> = {
-            let kept = self.kept.lock();
-            let tree = |source: usize| {
-                kept.iter().find(|(of, _)| *of == source).map(|(_, place)| place.tree.clone())
-            };
-            needs::sources(&self.judging.plan, index).into_iter().filter_map(tree).collect()
-        };
         let first = gate.reports.first().map(|report| report.path.clone()).unwrap_or_default();
-        // The nearest one that has the report: whatever else is wrong with it is said when it is read.
-        let has = trees.iter().find(|tree| tree.join(&first).symlink_metadata().is_ok());
-        match has.or(trees.first()) {
-            Some(tree) => by_reports(tree, gate).await,
-            None => Judged::error(ReportError::Missing(first)),
+        let (tree, evidence) = {
+            let kept = self.kept.lock();
+            let place = |source: usize| Some(&kept.iter().find(|(of, _)| *of == source)?.1);
+            let places: Vec<_> =
+                needs::sources(&self.judging.plan, index).into_iter().filter_map(place).collect();
+            let has = |place: &&&GatePlace| match (report_dir::inner(&first), &place.reports) {
+                (Some(inner), Some(directory)) => directory.has(inner),
+                (Some(_), None) => false,
+                (None, _) => place.tree.join(&first).symlink_metadata().is_ok(),
+            };
+            // The nearest one that has the report: whatever else is wrong with it is said when it is read.
+            let Some(place) = places.iter().find(has).or(places.first()) else {
+                return Judged::error(ReportError::Missing(first));
+            };
+            // Another gate wrote it, and its place was new then: nothing in it is older than that run.
+            (place.tree.clone(), Evidence { since: Since::ever(), ..self.evidence(place) })
+        };
+        by_reports(&tree, gate, evidence).await
+    }
+
+    /// Returns what is known before a run that will be judged in this place.
+    fn evidence(&self, place: &GatePlace) -> Evidence {
+        let judging = self.judging;
+        Evidence {
+            inside: place.inside.clone(),
+            since: Since::now(),
+            output: Arc::default(),
+            directory: place.reports.clone(),
+            quarantine: Quarantine::at(&judging.plan.quarantine, self.options.clock.now()),
+            changed: judging.changed_lines.clone(),
         }
     }
 }
@@ -187,17 +219,18 @@ fn skip(why: impl Into<String>) -> Judged {
     Judged::new(GateOutcome::Skip, why)
 }
 
-/// Judges a command that ended with another code than 0: it failed; a test report only says more about it.
-async fn failed(tree: &Path, gate: &GateDefinition, code: i32, log: &str) -> Judged {
-    let (own, at) = (gate.clone(), tree.to_owned());
-    let told = blocking(move || reports::explain(&at, &own)).await.flatten();
+/// Judges a command that ended with another code than 0: it failed; a test report only says more about it, or that all that
+/// failed is tolerated.
+async fn failed(tree: &Path, gate: &GateDefinition, code: i32, log: &str, evidence: Evidence) -> Judged {
+    let (own, at, seen) = (gate.clone(), tree.to_owned(), evidence.inside.clone());
+    let told = blocking(move || reports::explain(&at, &own, &evidence)).await.flatten();
     if let Some(mut told) = told {
-        if told.findings.is_empty() {
-            told.findings = log_findings(gate, log, tree).0;
+        if told.findings.is_empty() && told.outcome != GateOutcome::Pass {
+            told.findings = log_findings(gate, log, &seen).0;
         }
         return Judged { summary: format!("{} (exit {code})", told.summary), ..told };
     }
-    let (found, count) = log_findings(gate, log, tree);
+    let (found, count) = log_findings(gate, log, &seen);
     let summary = match count {
         0 => format!("exit {code}"),
         1 => format!("1 finding (exit {code})"),
@@ -216,9 +249,9 @@ fn log_findings(gate: &GateDefinition, log: &str, tree: &Path) -> (Vec<Finding>,
 }
 
 /// Judges by the reports that the gate declares; without any, the exit code 0 has said it all.
-async fn by_reports(tree: &Path, gate: &GateDefinition) -> Judged {
+async fn by_reports(tree: &Path, gate: &GateDefinition, evidence: Evidence) -> Judged {
     let (gate, tree) = (gate.clone(), tree.to_owned());
-    match blocking(move || reports::judge(&tree, &gate)).await {
+    match blocking(move || reports::judge(&tree, &gate, &evidence)).await {
         Some(Some(judged)) => judged,
         Some(None) => Judged::new(GateOutcome::Pass, "exit 0"),
         None => Judged::error(ReportError::Broke),

@@ -1,8 +1,10 @@
 //! One judgement: the checkout that all gates copy, and what is said about all of them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use mosaic_core::domain::changed_lines::ChangedLines;
 use mosaic_core::domain::gates::{GatePlan, Isolation};
 use mosaic_core::domain::ids::{AgentId, CommitId};
 use mosaic_core::domain::outcome::Failure;
@@ -23,6 +25,8 @@ pub(super) struct Judging {
     pub(super) commit: CommitId,
     /// The plan.
     pub(super) plan: GatePlan,
+    /// Lines that the commit changes, when they are known.
+    pub(super) changed_lines: Option<Arc<[ChangedLines]>>,
     /// Checkout of the commit, absolute. Nothing runs in it.
     pub(super) checkout: PathBuf,
     /// Separation of the commit's code from its judge.
@@ -40,7 +44,8 @@ pub(super) async fn begin(
     request: JudgeRequest,
     source: &dyn CommitSource,
 ) -> Result<Judging, Failure> {
-    let JudgeRequest { agent, round, commit, plan, .. } = request;
+    let JudgeRequest { agent, round, commit, plan, changed_lines, .. } = request;
+    let changed_lines = changed_lines.map(Arc::from);
     let begun = options.clock.elapsed();
     let checkout = source.checkout().await?.path;
     let (isolation, warnings) = match options.isolator.means().await {
@@ -48,7 +53,7 @@ pub(super) async fn begin(
         Means::Nothing(why) => (Isolation::Weak, vec![weak(why)]),
     };
     let at_once = Semaphore::new(options.at_once.max(1));
-    Ok(Judging { agent, round, commit, plan, checkout, isolation, warnings, at_once, begun })
+    Ok(Judging { agent, round, commit, plan, changed_lines, checkout, isolation, warnings, at_once, begun })
 }
 
 /// Says what weak isolation means and how to do better.

@@ -5,6 +5,8 @@
 //! runs in a checkout and a home that nothing ever ran in, isolated from what judges it where the machine allows that;
 //! its results are read after its last process is gone; and whatever cannot be judged is an error, never a pass.
 
+mod captured_output;
+mod changed_coverage;
 mod config;
 mod findings;
 mod judge;
@@ -15,7 +17,10 @@ mod needs;
 mod options;
 mod place;
 mod plan;
+mod quarantine;
+mod report_dir;
 mod report_file;
+mod report_paths;
 mod reports;
 mod rerun;
 mod run;

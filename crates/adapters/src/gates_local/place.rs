@@ -4,11 +4,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mosaic_core::domain::gates::GateDefinition;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::sandbox::{Command, Policy, Purpose, SandboxHandle};
 
 use super::judging::Judging;
 use super::options::GateOptions;
+use super::report_dir::{self, ReportDir};
 use super::tree_copy;
 use crate::isolation::{self, Account, Isolated};
 
@@ -22,6 +24,10 @@ pub(super) struct GatePlace {
     borrowed: Vec<(PathBuf, PathBuf)>,
     /// The gate's working tree.
     pub(super) tree: PathBuf,
+    /// The same, as its commands see it.
+    pub(super) inside: PathBuf,
+    /// The directory that its command was given for reports.
+    pub(super) reports: Option<ReportDir>,
 }
 
 /// Makes a place. The inner error is one of the checkout, which says that the gate cannot be judged; the outer one is a fault of
@@ -44,7 +50,10 @@ pub(super) async fn make(
     });
     let made = made.await.unwrap_or_else(|_| Err(io::Error::other("the thread that made it broke")));
     match made {
-        Ok((account, borrowed, tree)) => Ok(Ok(GatePlace { handle, account, borrowed, tree })),
+        Ok((account, borrowed, tree)) => {
+            let inside = if isolated { PathBuf::from(isolation::TREE) } else { tree.clone() };
+            Ok(Ok(GatePlace { handle, account, borrowed, tree, inside, reports: None }))
+        }
         Err(e) => {
             discard(options, judging, &handle).await;
             Ok(Err(e))
@@ -61,6 +70,15 @@ fn hand_over(directory: &Path, account: &Account) -> io::Result<()> {
 }
 
 impl GatePlace {
+    /// Makes the directory for a gate's reports, where the gate names it.
+    pub(super) fn give_reports(&mut self, gate: &GateDefinition, isolated: bool) -> io::Result<()> {
+        if report_dir::wanted(gate) {
+            let inside = if isolated { Path::new(isolation::TMP) } else { &self.handle.tmp };
+            self.reports = Some(ReportDir::create(&self.handle.tmp, inside)?);
+        }
+        Ok(())
+    }
+
     /// Turns a gate's command into one that runs here.
     pub(super) fn command(&self, options: &GateOptions, command: Command) -> Command {
         options.sandbox.command(&self.handle, command)

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use mosaic_core::domain::ids::Word;
@@ -30,6 +30,12 @@ pub(super) enum ReportError {
     /// Something else has its name.
     #[error("report {0} is not a regular file")]
     NoFile(String),
+    /// It was there before the command, or came out of a file that was.
+    #[error("report {0} is older than the run that should have written it, so it is forged")]
+    Predates(String),
+    /// The output that it stands in was cut.
+    #[error("the output has no report: a part of it is missing, or it is larger than {most} bytes (write the report to {{reports}} instead)", most = limits::PRINTED_REPORT_BYTES)]
+    CutOutput,
     /// It is too large to be read.
     #[error("report {0} is larger than {bytes} bytes", bytes = limits::GATE_REPORT_BYTES)]
     TooLarge(String),
@@ -62,33 +68,72 @@ pub(super) enum ReportError {
     Broke,
 }
 
-/// Opens the directory that holds the report, and returns the report's own name with it.
-fn parent<'p>(checkout: &Path, path: &'p str) -> io::Result<(OwnedFd, &'p str)> {
-    check_path(path).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+/// The earliest time at which a report can have been written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Since(i64, i64);
+
+impl Since {
+    /// Returns this moment, by the clock that files are stamped with: the exact one is a little ahead of it.
+    pub(super) fn now() -> Self {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        Self(now.tv_sec, now.tv_nsec)
+    }
+
+    /// Returns a time that is before all files.
+    pub(super) fn ever() -> Self {
+        Self(i64::MIN, 0)
+    }
+}
+
+/// Opens a checkout, to look for reports in it.
+fn open_checkout(checkout: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut directory = rustix::fs::open(checkout, flags, Mode::empty())?;
+    Ok(rustix::fs::open(checkout, flags, Mode::empty())?)
+}
+
+/// Opens the directory that holds the report, and returns the report's own name with it.
+fn parent(root: BorrowedFd<'_>, path: &str) -> io::Result<(OwnedFd, String)> {
+    check_path(path).map_err(|why| io::Error::new(io::ErrorKind::InvalidInput, why))?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut directory = rustix::io::fcntl_dupfd_cloexec(root, 0)?;
     let (parents, name) = path.rsplit_once('/').unwrap_or(("", path));
     for part in parents.split('/').filter(|part| !part.is_empty()) {
         // Every component, not only the last: a directory on the way may be a link that the commit brought along.
-        directory = rustix::fs::openat(&directory, part, flags | OFlags::NOFOLLOW, Mode::empty())?;
+        directory = rustix::fs::openat(&directory, part, flags, Mode::empty())?;
     }
-    Ok((directory, name))
+    Ok((directory, name.to_owned()))
 }
 
-/// Reads a report. Errors with words for people when it is missing, is not a regular file, leaves the checkout or
-/// is too large.
-pub(super) fn read(checkout: &Path, path: &str) -> Result<Vec<u8>, ReportError> {
+/// Reads a report of a checkout. Errors with words for people when it is missing, is not a regular file, leaves the checkout,
+/// is too large or was not written since then.
+pub(super) fn read(checkout: &Path, path: &str, since: Since) -> Result<Vec<u8>, ReportError> {
+    let opened = open_checkout(checkout);
+    let root = opened.map_err(|source| ReportError::Unreadable { path: path.to_owned(), source })?;
+    read_in(&root, path, since)
+}
+
+/// Reads a report below an open directory.
+pub(super) fn read_in(root: &OwnedFd, path: &str, since: Since) -> Result<Vec<u8>, ReportError> {
     let told = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => ReportError::Missing(path.to_owned()),
         _ => ReportError::Unreadable { path: path.to_owned(), source: error },
     };
-    let (directory, name) = parent(checkout, path).map_err(told)?;
+    let (directory, name) = parent(root.as_fd(), path).map_err(told)?;
     // NONBLOCK: opening a pipe that somebody planted must not wait for its other end.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&directory, name, flags, Mode::empty()).map_err(|e| told(e.into()))?;
+    let file =
+        rustix::fs::openat(&directory, name.as_str(), flags, Mode::empty()).map_err(|e| told(e.into()))?;
     let stat = rustix::fs::fstat(&file).map_err(|e| told(e.into()))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(ReportError::NoFile(path.to_owned()));
+    }
+    // A committed file that the run links or moves to the report's place keeps its time.
+    if Since(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0)) < since {
+        return Err(ReportError::Predates(path.to_owned()));
+    }
+    // Before a byte of it is read; below once more, because the file may still grow.
+    if u64::try_from(stat.st_size).unwrap_or(u64::MAX) > limits::GATE_REPORT_BYTES {
+        return Err(ReportError::TooLarge(path.to_owned()));
     }
     let mut bytes = Vec::new();
     // The size in the metadata proves nothing, because the file may still grow while it is read.
@@ -103,14 +148,14 @@ pub(super) fn read(checkout: &Path, path: &str) -> Result<Vec<u8>, ReportError> 
 /// when something stays in its place.
 pub(super) fn remove(checkout: &Path, path: &str) -> Result<(), ReportError> {
     let told = |source: io::Error| ReportError::Stale { path: path.to_owned(), source };
-    let (directory, name) = match parent(checkout, path) {
+    let (directory, name) = match open_checkout(checkout).and_then(|root| parent(root.as_fd(), path)) {
         Ok(found) => found,
         // Where no directory is there is no report. A link on the way is another error, and it is not passed over: the gate
         // would write through it.
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(told(error)),
     };
-    match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
+    match rustix::fs::unlinkat(&directory, name.as_str(), AtFlags::empty()) {
         Ok(()) => Ok(()),
         Err(error) if error == rustix::io::Errno::NOENT => Ok(()),
         Err(error) => Err(told(error.into())),
@@ -134,13 +179,37 @@ mod tests {
         symlink("..", tree.join("up")).unwrap();
         rustix::fs::mknodat(rustix::fs::CWD, tree.join("pipe"), FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
             .unwrap();
-        assert_eq!(read(&tree, "dir/ok").unwrap(), b"inside");
+        assert_eq!(read(&tree, "dir/ok", Since::ever()).unwrap(), b"inside");
         for bad in ["link", "up/secret", "pipe", "dir", "missing", "../secret"] {
-            assert!(read(&tree, bad).is_err(), "{bad}");
+            assert!(read(&tree, bad, Since::ever()).is_err(), "{bad}");
         }
         assert!(
-            read(&tree, "missing").unwrap_err().to_string().contains("not written during this judgement")
+            read(&tree, "missing", Since::ever())
+                .unwrap_err()
+                .to_string()
+                .contains("not written during this judgement")
         );
+    }
+
+    #[test]
+    fn a_report_that_was_there_before_the_run_is_forged_and_a_huge_one_is_not_read() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("committed"), "old").unwrap();
+        let hour_ago = std::time::SystemTime::now() - std::time::Duration::from_secs(3600);
+        std::fs::File::options()
+            .write(true)
+            .open(home.path().join("committed"))
+            .unwrap()
+            .set_modified(hour_ago)
+            .unwrap();
+        let since = Since::now();
+        std::fs::hard_link(home.path().join("committed"), home.path().join("linked")).unwrap();
+        std::fs::write(home.path().join("new"), "new").unwrap();
+        assert!(matches!(read(home.path(), "linked", since), Err(ReportError::Predates(_))));
+        assert_eq!(read(home.path(), "new", since).unwrap(), b"new");
+        // Sparse: were it read, its gigabyte would be in memory.
+        std::fs::File::create(home.path().join("huge")).unwrap().set_len(1 << 30).unwrap();
+        assert!(matches!(read(home.path(), "huge", since), Err(ReportError::TooLarge(_))));
     }
 
     #[test]

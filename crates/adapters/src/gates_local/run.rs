@@ -10,6 +10,7 @@ use mosaic_core::limits;
 use mosaic_core::ports::processes::{Exit, Job, JobEvent, JobSpec, ProcessError, Stdin};
 use mosaic_core::ports::sandbox::Command;
 
+use super::captured_output::CapturedOutput;
 use super::judging::Judging;
 use super::log_window::LogWindow;
 use super::options::GateOptions;
@@ -73,12 +74,14 @@ pub(super) async fn run(
     gate: &GateDefinition,
     command: &str,
     attempt: u32,
+    output: &mut CapturedOutput,
 ) -> Result<(Ended, String), Failure> {
     let mut window = LogWindow::default();
     let ended = match prepare(options, judging, place, gate, command, attempt) {
-        Ok(Prepared { spec, isolated }) => {
+        Ok(Prepared { mut spec, isolated }) => {
+            spec.output_limit = output.limit();
             let mut job = options.processes.start(spec).await.map_err(|why| failed(gate, &why))?;
-            watch(options, gate, job.as_mut(), isolated.as_ref(), &mut window).await?
+            watch(options, gate, job.as_mut(), isolated.as_ref(), &mut window, output).await?
         }
         Err(why) => Ended::Unjudged(why.to_string()),
     };
@@ -139,6 +142,7 @@ async fn watch(
     job: &mut dyn Job,
     isolated: Option<&Isolated>,
     window: &mut LogWindow,
+    output: &mut CapturedOutput,
 ) -> Result<Ended, Failure> {
     let deadline = options.clock.sleep(time_limit(gate) + limits::GATE_MARGIN);
     tokio::pin!(deadline);
@@ -150,8 +154,14 @@ async fn watch(
             }
         };
         match event {
-            JobEvent::Output(bytes) => window.push(&bytes),
-            JobEvent::Gap(bytes) => window.gap(bytes),
+            JobEvent::Output(bytes) => {
+                output.push(&bytes);
+                window.push(&bytes);
+            }
+            JobEvent::Gap(bytes) => {
+                output.lose();
+                window.gap(bytes);
+            }
             // An order to stop everything must not become a verdict: the commit would count as failed and cost a fix round.
             JobEvent::Exited(exit) if exit.stopped => {
                 let why = "the file STOP in the data directory ended everything that ran";

@@ -16,11 +16,11 @@ use super::spec::{Bind, Outcome, Spec};
 use crate::uid_range::{UidLease, UidRange};
 
 /// Path of the working tree inside.
-const TREE: &str = "/src";
+pub(crate) const TREE: &str = "/src";
 /// Path of the home inside.
 const HOME: &str = "/home/user";
 /// Path of the temporary directory inside; it is short enough for sockets.
-const TMP: &str = "/tmp";
+pub(crate) const TMP: &str = "/tmp";
 /// Longest time of the trial that finds out what this machine allows.
 const TRIAL: Duration = Duration::from_secs(20);
 /// Free space below which everything isolated is ended, in bytes: enough for the server to record what happened.

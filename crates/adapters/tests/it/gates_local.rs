@@ -12,12 +12,15 @@ use mosaic_adapters::private_dirs::PrivateDirs;
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
 use mosaic_adapters::trash::Trash;
-use mosaic_core::domain::gates::{GateOutcome, GateReport, GateResult, Isolation, Verdict};
+use mosaic_core::domain::changed_lines::ChangedLines;
+use mosaic_core::domain::gates::{
+    GateOutcome, GatePlan, GateReport, GateResult, Isolation, Quarantined, Verdict,
+};
 use mosaic_core::domain::ids::{AgentId, CommitId, Timestamp, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::spec::GateProfile;
 use mosaic_core::ports::clock::Clock;
-use mosaic_core::ports::gatekeeper::{Gatekeeper, PlanRequest};
+use mosaic_core::ports::gatekeeper::{Gatekeeper, JudgeRequest, PlanRequest};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::runtime::AgentEvent;
 use mosaic_core::ports::sandbox::Purpose;
@@ -25,6 +28,8 @@ use mosaic_core::ports::transcripts::{Checkpoint, Line, Shelved, TranscriptCurso
 use mosaic_testkit::fakes::gatekeeper::{CheckedOut, judge_request};
 use mosaic_testkit::fakes::plain_processes::PlainProcesses;
 use tokio::sync::watch;
+
+mod reports;
 
 pub(crate) struct Logs(pub(crate) PathBuf);
 
@@ -96,6 +101,8 @@ struct World {
     home: tempfile::TempDir,
     processes: Arc<PlainProcesses>,
     trust: Trust,
+    quarantine: Vec<Quarantined>,
+    changed: Option<Vec<ChangedLines>>,
 }
 
 impl World {
@@ -103,7 +110,8 @@ impl World {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(home.path().join("tree")).unwrap();
         std::fs::create_dir_all(home.path().join("logs")).unwrap();
-        Self { home, processes: Arc::new(PlainProcesses::new()), trust: Trust::All }
+        let processes = Arc::new(PlainProcesses::new());
+        Self { home, processes, trust: Trust::All, quarantine: Vec::new(), changed: None }
     }
 
     fn tree(&self) -> PathBuf {
@@ -144,9 +152,11 @@ impl World {
         let custom: Vec<Word> = gates.iter().map(|name| name.parse().unwrap()).collect();
         let config = Some(config.as_bytes());
         let wanted = PlanRequest { profile: GateProfile::Custom, custom: &custom, base: &commit, config };
-        let plan = keeper.plan(wanted).await.unwrap();
+        let plan = GatePlan { quarantine: self.quarantine.clone(), ..keeper.plan(wanted).await.unwrap() };
         let source = Arc::new(CheckedOut(self.home.path().join(checkout)));
-        let judged = keeper.judge(judge_request(agent(), commit, plan), source);
+        let request =
+            JudgeRequest { changed_lines: self.changed.clone(), ..judge_request(agent(), commit, plan) };
+        let judged = keeper.judge(request, source);
         tokio::time::timeout(Duration::from_secs(60), judged).await.expect("gates end in time")
     }
 

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bad_gates;
+mod report_directory;
 mod side_by_side;
 mod testbed;
 mod unprivileged;
