@@ -9,7 +9,7 @@ use mosaic_core::domain::gates::{GateDefinition, GateOutcome, GatePlan, Verdict}
 use mosaic_core::domain::ids::{AgentId, CommitId, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::spec::GateProfile;
-use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, PlanRequest};
+use mosaic_core::ports::gatekeeper::{BaseFiles, CommitForm, CommitSource, Gatekeeper, PlanRequest};
 use mosaic_core::ports::repositories::JudgingCheckout;
 
 use crate::fakes::gatekeeper::{CheckedOut, judge_request};
@@ -24,6 +24,9 @@ pub struct Subject {
     pub reads_definitions: bool,
 }
 
+/// The file that defines gates.
+const CONFIG: &str = ".mosaic/config.toml";
+
 /// A source that has nothing.
 struct Unreachable;
 
@@ -34,6 +37,19 @@ impl CommitSource for Unreachable {
     }
     async fn bundle(&self) -> Result<PathBuf, Failure> {
         self.checkout().await.map(|checkout| checkout.path)
+    }
+}
+
+/// A base commit that has the configuration file or nothing.
+struct Config(Option<Vec<u8>>);
+
+#[async_trait]
+impl BaseFiles for Config {
+    async fn paths(&self) -> Result<Vec<String>, Failure> {
+        Ok(self.0.iter().map(|_| CONFIG.to_owned()).collect())
+    }
+    async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        Ok(self.0.clone().filter(|_| path == CONFIG))
     }
 }
 
@@ -59,7 +75,8 @@ fn gate_names(names: &[&str]) -> Vec<Word> {
 
 async fn plan(subject: &Subject, names: &[&str], config: Option<&[u8]>) -> Result<GatePlan, Failure> {
     let (custom, base) = (gate_names(names), commit());
-    let request = PlanRequest { profile: GateProfile::Custom, custom: &custom, base: &base, config };
+    let files = Arc::new(Config(config.map(<[u8]>::to_owned)));
+    let request = PlanRequest { profile: GateProfile::Custom, custom: &custom, base: &base, files };
     subject.keeper.plan(request).await
 }
 

@@ -107,11 +107,9 @@ impl Gatekeeper for OffThread<dyn Gatekeeper> {
     async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {
         let (inner, profile) = (Arc::clone(&self.inner), request.profile);
         let (custom, base) = (request.custom.to_owned(), request.base.clone());
-        let config = request.config.map(<[u8]>::to_owned);
-        let plan = async move {
-            let config = config.as_deref();
-            inner.plan(PlanRequest { profile, custom: &custom, base: &base, config }).await
-        };
+        let files = request.files;
+        let plan =
+            async move { inner.plan(PlanRequest { profile, custom: &custom, base: &base, files }).await };
         drive(plan).await.map_err(no_answer)?
     }
 

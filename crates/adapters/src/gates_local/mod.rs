@@ -5,6 +5,7 @@
 //! runs in a checkout and a home that nothing ever ran in, isolated from what judges it where the machine allows that;
 //! its results are read after its last process is gone; and whatever cannot be judged is an error, never a pass.
 
+mod base_files;
 mod captured_output;
 mod changed_coverage;
 mod config;
@@ -34,6 +35,7 @@ use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
 
+pub use base_files::{DirectoryFiles, KnownFiles};
 pub use options::{GateOptions, VariableLookup};
 pub use trust::{Trust, config_digest, trust};
 
@@ -56,7 +58,7 @@ impl Gatekeeper for LocalGatekeeper {
     }
 
     async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {
-        plan::make(&request, &self.options.trust)
+        plan::make(&request, &self.options.trust).await
     }
 
     async fn judge(

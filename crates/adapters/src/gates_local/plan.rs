@@ -14,23 +14,23 @@ const FILE: &str = ".mosaic/config.toml";
 
 /// Makes the plan. Fails with `BadInput` when the definitions cannot be read, and with `Internal` when the list
 /// of trusted digests cannot.
-pub(super) fn make(request: &PlanRequest<'_>, trust: &Trust) -> Result<GatePlan, Failure> {
+pub(super) async fn make(request: &PlanRequest<'_>, trust: &Trust) -> Result<GatePlan, Failure> {
     let base = request.base.short();
-    let Some(bytes) = request.config else {
+    let Some(bytes) = request.files.read(FILE).await? else {
         let undefined = names(request, &Config::default());
         let defined_by = format!("nothing ({base} has no {FILE})");
         return Ok(GatePlan { undefined, defined_by, trusted: true, ..GatePlan::default() });
     };
-    let mut config = config::parse(bytes).map_err(|why| {
+    let mut config = config::parse(&bytes).map_err(|why| {
         let advice = "mend it on the base branch and spawn again";
         Failure::new(FailureKind::BadInput, format!("{FILE} at {base} cannot be used: {why}; {advice}"))
     })?;
-    let trusted = trust.allows(bytes).map_err(|e| {
+    let trusted = trust.allows(&bytes).map_err(|e| {
         Failure::new(FailureKind::Internal, format!("the list of trusted configurations cannot be read: {e}"))
     })?;
     // The plan is still made, so that a person sees what would run before trusting it.
     if !trusted {
-        let digest = config_digest(bytes);
+        let digest = config_digest(&bytes);
         config.warnings.push(format!(
             "{FILE} at {base} is not trusted, so no gate is run; read it, then trust it (sha256 {digest}) \
              or set MOSAIC_TRUST=all"

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust};
+use mosaic_adapters::gates_local::{GateOptions, KnownFiles, LocalGatekeeper, Trust};
 use mosaic_adapters::isolation::Isolator;
 use mosaic_adapters::private_dirs::PrivateDirs;
 use mosaic_adapters::sandbox_none::NoSandbox;
@@ -150,8 +150,8 @@ impl World {
         });
         let commit: CommitId = "9f31c2a0".repeat(5).parse().unwrap();
         let custom: Vec<Word> = gates.iter().map(|name| name.parse().unwrap()).collect();
-        let config = Some(config.as_bytes());
-        let wanted = PlanRequest { profile: GateProfile::Custom, custom: &custom, base: &commit, config };
+        let files = Arc::new(KnownFiles::from_iter([(".mosaic/config.toml", config)]));
+        let wanted = PlanRequest { profile: GateProfile::Custom, custom: &custom, base: &commit, files };
         let plan = GatePlan { quarantine: self.quarantine.clone(), ..keeper.plan(wanted).await.unwrap() };
         let source = Arc::new(CheckedOut(self.home.path().join(checkout)));
         let request =

@@ -44,3 +44,5 @@ pub const TREE_DEPTH: usize = 1024;
 pub const GATE_LEFTOVERS: Duration = Duration::from_secs(2);
 /// Most output of one gate, in bytes, after which it judges nothing: a hundred times what the most talkative test suites print.
 pub const GATE_OUTPUT_BYTES: u64 = 256 * 1024 * 1024;
+/// Most entries of a directory on disk that are looked at for manifests of projects: large code bases have 100,000 files.
+pub const DIRECTORY_FILES: usize = 200_000;

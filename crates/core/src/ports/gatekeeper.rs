@@ -13,8 +13,19 @@ use crate::domain::outcome::Failure;
 use crate::domain::repository::RepositoryUrl;
 use crate::domain::spec::GateProfile;
 
+/// The files of a base commit, from which gates are read or detected. Both answers are bounded.
+#[async_trait]
+pub trait BaseFiles: Send + Sync {
+    /// Lists the paths of the tracked files.
+    async fn paths(&self) -> Result<Vec<String>, Failure>;
+
+    /// Returns the first bytes of a file, at most one more than [`crate::limits::GATE_CONFIG_BYTES`], so that a reader can tell
+    /// that it is larger. `None` when there is no such file.
+    async fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Failure>;
+}
+
 /// Inputs of a gate plan.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PlanRequest<'a> {
     /// The profile asked for.
     pub profile: GateProfile,
@@ -22,8 +33,8 @@ pub struct PlanRequest<'a> {
     pub custom: &'a [Word],
     /// The base commit.
     pub base: &'a CommitId,
-    /// `.mosaic/config.toml` of the base commit; `None` when there is none.
-    pub config: Option<&'a [u8]>,
+    /// The files of the base commit. Owned, so that they can be read on another thread.
+    pub files: Arc<dyn BaseFiles>,
 }
 
 /// Inputs of a judgement: everything but the commit's content, which its [`CommitSource`] has.

@@ -1,6 +1,7 @@
 //! Step 3, checkout: the server's bare repository is fetched, the gates that will judge are fixed from the base commit, and
 //! the agent's own working tree and branch are made from it.
 
+use super::base_files::CommitFiles;
 use super::context::{StepContext, StepState};
 use crate::domain::agent::Turn;
 use crate::domain::gates::GatePlan;
@@ -23,7 +24,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
         (Some(plan), Some(known)) if *known == base && !plan.has_lost_reports() => {
             (GatePlan::clone(plan), Vec::new())
         }
-        _ => plan(context, step_state, &base).await?,
+        _ => plan(context, &base).await?,
     };
     warnings.extend(missing_skills(context, step_state, &base).await?);
     warnings.extend(filters(context, &base).await?);
@@ -97,19 +98,10 @@ fn first_tree(context: &StepContext<'_>, base: &CommitId) -> crate::ports::repos
 }
 
 /// Fixes what will judge the work. A strict profile with undefined gates ends here, before the agent starts.
-async fn plan(
-    context: &StepContext<'_>,
-    step_state: &mut StepState,
-    base: &CommitId,
-) -> Result<(GatePlan, Vec<String>), Failure> {
+async fn plan(context: &StepContext<'_>, base: &CommitId) -> Result<(GatePlan, Vec<String>), Failure> {
     let (o, spec) = (context.orchestrator, &context.agent.spec);
-    let repository = &spec.context.repository;
-    let config = match context.files(step_state, base).await?.iter().any(|path| path == CONFIG) {
-        true => o.ports.commits.read_file(repository, base, CONFIG, crate::limits::BODY_BYTES).await?,
-        false => None,
-    };
-    let request =
-        PlanRequest { profile: spec.gate_profile, custom: &spec.gates, base, config: config.as_deref() };
+    let files = CommitFiles::of(context, base);
+    let request = PlanRequest { profile: spec.gate_profile, custom: &spec.gates, base, files };
     let plan = o.ports.gatekeeper.plan(request).await?;
     let mut warnings = plan.warnings.clone();
     let strict = spec.gate_profile == GateProfile::Strict && !o.settings.allow_incomplete_strict;

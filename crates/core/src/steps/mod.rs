@@ -2,6 +2,7 @@
 //! event; the sequence is decided in [`crate::domain::lifecycle`].
 
 pub(crate) mod admit;
+mod base_files;
 mod briefing;
 mod checkout;
 mod commit;
