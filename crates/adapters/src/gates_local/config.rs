@@ -1,9 +1,12 @@
 //! `.mosaic/config.toml`: the gates that a repository defines and the ones it adds to profiles. Every fault names
 //! its line; what this build does not use is said and never passed over in silence.
 
+mod order;
+mod quarantine;
+
 use std::collections::BTreeMap;
 
-use mosaic_core::domain::gates::{GateDefinition, ReportSpec};
+use mosaic_core::domain::gates::{GateDefinition, ReportSpec, SetupDefinition};
 use mosaic_core::domain::ids::Word;
 use mosaic_core::domain::spec::{GateProfile, closest};
 use mosaic_core::limits;
@@ -13,12 +16,17 @@ use toml::de::{DeTable, DeValue};
 use super::reports::{self, FLOOR};
 use crate::gate_reports;
 
+pub(super) use quarantine::{Entry as QuarantineEntry, valid as valid_quarantine};
+
 /// The gate that has the floor.
 const COVERAGE: &str = "coverage";
 /// Tables of the file that other parts of an orchestrator read.
 const UNUSED: &[&str] = &["hooks", "worktree", "agent"];
-const TABLES: &[&str] = &["gates", "hooks", "worktree", "agent"];
-const FIELDS: &[&str] = &["run", "reports", "min", "timeout"];
+const TABLES: &[&str] = &["gates", "setup", "quarantine", "hooks", "worktree", "agent"];
+/// The word that stands for a gate or a setup which a repository does not have.
+const NONE: &str = "none";
+const SETUP_FIELDS: &[&str] = &["run", "timeout", "inputs", "outputs"];
+const FIELDS: &[&str] = &["run", "reports", "min", "timeout", "needs", "env"];
 const REPORT_FIELDS: &[&str] = &["format", "path", "min", "min-changed"];
 /// A gate's name becomes part of a job's name of at most 64 characters: `gate-<round>-<eight digits>-<name>`.
 const NAME_CHARS: usize = 48;
@@ -30,6 +38,16 @@ pub(super) struct Config {
     pub gates: BTreeMap<Word, GateDefinition>,
     /// Gates that are added to each profile, in the file's order.
     pub added: Vec<(GateProfile, Vec<Word>)>,
+    /// The command that makes a tree ready.
+    pub setup: Option<SetupDefinition>,
+    /// There is no command that makes a tree ready, whatever detection finds.
+    pub has_no_setup: bool,
+    /// Gates that the repository does not have.
+    pub declared_none: Vec<Word>,
+    /// Only what the file defines is a gate.
+    pub ignores_detection: bool,
+    /// Tests whose changing results are tolerated.
+    pub quarantine: Vec<QuarantineEntry>,
     /// Warnings for a person.
     pub warnings: Vec<String>,
 }
@@ -81,8 +99,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Config, ConfigError> {
         let start = e.span().map_or(0, |span| span.start);
         ConfigError::Syntax { line: line_of(text, start), source: Box::new(e) }
     })?;
-    let mut reader = Reader { text, config: Config::default() };
+    let mut reader = Reader { text, config: Config::default(), needs: Vec::new() };
     reader.tables(document.get_ref())?;
+    reader.check_needs()?;
     Ok(reader.config)
 }
 
@@ -132,6 +151,8 @@ fn line_of(text: &str, at: usize) -> usize {
 struct Reader<'a> {
     text: &'a str,
     config: Config,
+    /// Needs of gates, with the places where they stand.
+    needs: Vec<(Word, Vec<Word>, usize)>,
 }
 
 impl Reader<'_> {
@@ -152,6 +173,11 @@ impl Reader<'_> {
             let name = key.get_ref().as_ref();
             match (name, value.get_ref()) {
                 ("gates", DeValue::Table(gates)) => self.gates(gates)?,
+                ("setup", DeValue::Table(fields)) => {
+                    self.config.setup = Some(self.setup(fields, key.span().start)?);
+                }
+                ("setup", DeValue::String(text)) if text == NONE => self.config.has_no_setup = true,
+                ("quarantine", _) => self.quarantine(value)?,
                 (known, DeValue::Table(_)) if UNUSED.contains(&known) => {
                     self.config
                         .warnings
@@ -178,7 +204,15 @@ impl Reader<'_> {
                 self.profiles(profiles)?;
                 continue;
             }
+            if let ("detect", DeValue::Boolean(wanted)) = (key.get_ref().as_ref(), value.get_ref()) {
+                self.config.ignores_detection = !wanted;
+                continue;
+            }
             let name = self.name(key.get_ref(), key.span().start)?;
+            if matches!(value.get_ref(), DeValue::String(text) if text == NONE) {
+                self.config.declared_none.push(name);
+                continue;
+            }
             let definition = match value.get_ref() {
                 DeValue::String(run) => {
                     let run = self.command(run, value.span().start)?;
@@ -195,6 +229,32 @@ impl Reader<'_> {
             self.config.gates.insert(name, definition);
         }
         Ok(())
+    }
+
+    fn setup(&self, fields: &DeTable<'_>, at: usize) -> Result<SetupDefinition, ConfigError> {
+        let mut run = None;
+        let (mut timeout_ms, mut inputs, mut outputs) = (millis(limits::GATE), Vec::new(), Vec::new());
+        for (key, value) in fields {
+            let at = value.span().start;
+            match key.get_ref().as_ref() {
+                "run" => run = Some(self.command(self.string("run", value)?, at)?),
+                "timeout" => timeout_ms = self.timeout(self.string("timeout", value)?, at)?,
+                "inputs" => inputs = self.paths("inputs", value)?,
+                "outputs" => outputs = self.paths("outputs", value)?,
+                other => return self.unknown(key.span().start, "key", other, SETUP_FIELDS),
+            }
+        }
+        match run {
+            Some(run) => Ok(SetupDefinition { run, timeout_ms, inputs, outputs }),
+            None => self.fault(at, "[setup] needs a command (`run`)"),
+        }
+    }
+
+    fn paths(&self, key: &str, value: &Spanned<DeValue<'_>>) -> Result<Vec<String>, ConfigError> {
+        let DeValue::Array(list) = value.get_ref() else {
+            return self.fault(value.span().start, format!("`{key}` must be a list of paths"));
+        };
+        list.iter().map(|path| self.path(self.string(key, path)?, path.span().start)).collect()
     }
 
     fn name(&self, text: &str, at: usize) -> Result<Word, ConfigError> {
@@ -221,7 +281,7 @@ impl Reader<'_> {
     }
 
     fn definition(
-        &self,
+        &mut self,
         name: &Word,
         fields: &DeTable<'_>,
         at: usize,
@@ -235,6 +295,8 @@ impl Reader<'_> {
                 "min" => min = Some(self.percent(value)?),
                 "reports" => made.reports.extend(self.reports(value)?),
                 "timeout" => made.timeout_ms = self.timeout(self.string(key.get_ref(), value)?, at)?,
+                "needs" => made.needs = self.needs(name, value)?,
+                "env" => made.env = self.variables(value)?,
                 // The name of a format as a key is the short form of one report of it.
                 short if gate_reports::format(short).is_some() => {
                     let path = self.path(self.string(short, value)?, at)?;

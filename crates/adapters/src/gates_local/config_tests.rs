@@ -167,3 +167,72 @@ fn faults_of_reports_name_their_line() {
         assert!(why.starts_with("line 2: ") && why.contains(wanted), "{field}: {why}");
     }
 }
+
+#[test]
+fn needs_env_none_and_quarantine_are_read() {
+    let read = parse(
+        b"setup = 'none'\n[gates]\ndetect = false\nintegration = 'none'\n\
+         tests = { run = 't', env = ['DATABASE_URL'] }\ncoverage = { lcov = 'l', needs = ['tests'] }\n\
+         [[quarantine]]\ntest = 'a::b'\nowner = 'ann'\nreason = 'clock'\nexpires = '2026-12-01'\n",
+    )
+    .unwrap();
+    assert!(read.has_no_setup && read.ignores_detection);
+    assert_eq!(read.declared_none, ["integration".parse().unwrap()]);
+    let gate = |name: &str| &read.gates[&name.parse::<Word>().unwrap()];
+    assert_eq!(
+        (gate("tests").env.as_slice(), gate("coverage").needs.len()),
+        (&["DATABASE_URL".to_owned()][..], 1)
+    );
+    assert_eq!(read.quarantine.len(), 1);
+}
+
+#[test]
+fn needs_that_lead_nowhere_or_in_a_circle_are_faults_with_their_line() {
+    for (text, expected) in [
+        ("[gates]\na = { run = 'x', needs = ['bb'] }", "line 2: unknown gate `bb`"),
+        (
+            "[gates]\na = { run = 'x', needs = ['b'] }\nb = { run = 'x', needs = ['a'] }",
+            "line 2: gate `a` needs itself",
+        ),
+        ("[gates]\na = { run = 'x', env = ['A=b'] }", "line 2: `A=b` is no name of a variable"),
+        ("[gates]\na = { run = 'x', env = ['MOSAIC_TOKEN'] }", "are not passed to gates"),
+        (
+            "[[quarantine]]\ntest = 'a'\nowner = 'b'\nexpires = '2026-12-01'",
+            "line 1: a quarantined test needs `reason`",
+        ),
+        ("[[quarantine]]\ntest = 'a'\nowner = 'b'\nreason = 'c'\nexpires = 'soon'", "must be a day such as"),
+    ] {
+        let fault = parse(text.as_bytes()).unwrap_err().to_string();
+        assert!(fault.contains(expected), "{text}: {fault}");
+    }
+}
+
+#[test]
+fn a_web_of_needs_is_checked_in_bounded_time() {
+    let gate = |n: usize| {
+        let needs: Vec<String> = (n + 1..(n + 30).min(300)).map(|m| format!("'g{m}'")).collect();
+        format!("g{n} = {{ run = 'x', needs = [{}] }}\n", needs.join(", "))
+    };
+    let text: String = (0..300).map(gate).collect();
+    assert!(parse(format!("[gates]\n{text}").as_bytes()).is_ok());
+}
+
+#[test]
+fn a_quarantine_ends_and_is_never_long() {
+    use mosaic_core::domain::ids::Timestamp;
+    let now = Timestamp::from_rfc3339("2026-12-01T10:00:00Z").unwrap();
+    let valid = |expires: &str| {
+        let text = format!("[[quarantine]]\ntest = 'a'\nowner = 'b'\nreason = 'c'\nexpires = '{expires}'");
+        let mut warnings = Vec::new();
+        let kept = valid_quarantine(parse(text.as_bytes()).unwrap().quarantine, now, &mut warnings);
+        (kept.map(|kept| kept.len()).map_err(|fault| fault.to_string()), warnings.len())
+    };
+    assert_eq!((valid("2026-12-01"), valid("2027-03-01")), ((Ok(1), 0), (Ok(1), 0)));
+    assert_eq!(valid("2026-11-30"), (Ok(0), 1));
+    assert!(
+        valid("2027-03-02")
+            .0
+            .unwrap_err()
+            .contains("line 1: `expires` = 2027-03-02 is more than 90 days ahead")
+    );
+}

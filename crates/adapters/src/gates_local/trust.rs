@@ -1,5 +1,5 @@
-//! Trust: whether a repository's commands may be run. It is given to the exact content of one file, so that a
-//! changed file is a new question.
+//! Trust: whether a repository's commands may be run. It is given to the exact content of its definitions, so that a changed
+//! command, written down or detected, is a new question.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -16,17 +16,17 @@ use crate::bounded_file;
 pub enum Trust {
     /// All: whoever may spawn agents vouches for the base commit.
     All,
-    /// Those whose `.mosaic/config.toml` has its digest in this file, one per line; `#` starts a comment. A file
+    /// Those whose definitions have their digest in this file, one per line; `#` starts a comment. A file
     /// that is missing trusts nothing.
     Known(PathBuf),
 }
 
 impl Trust {
-    /// Tells whether this configuration's commands may be run. Errors when the list exists and cannot be read.
-    pub(super) fn allows(&self, config: &[u8]) -> io::Result<bool> {
+    /// Tells whether the definitions of this digest may be run. Errors when the list exists and cannot be read.
+    pub(super) fn allows(&self, digest: &str) -> io::Result<bool> {
         match self {
             Self::All => Ok(true),
-            Self::Known(file) => lists(file, &config_digest(config)),
+            Self::Known(file) => lists(file, digest),
         }
     }
 }
@@ -81,11 +81,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("state/trusted");
         let known = Trust::Known(file.clone());
-        assert!(!known.allows(b"[gates]\n").unwrap());
+        assert!(!known.allows(&config_digest(b"[gates]\n")).unwrap());
         trust(&file, &config_digest(b"[gates]\n")).unwrap();
         trust(&file, &config_digest(b"[gates]\n")).unwrap();
-        assert!(known.allows(b"[gates]\n").unwrap());
-        assert!(!known.allows(b"[gates]\n\n").unwrap());
+        assert!(known.allows(&config_digest(b"[gates]\n")).unwrap());
+        assert!(!known.allows(&config_digest(b"[gates]\n\n")).unwrap());
         assert_eq!(fs::read_to_string(&file).unwrap().lines().filter(|l| !l.is_empty()).count(), 1);
         assert!(trust(&file, "*").is_err());
     }
@@ -97,14 +97,14 @@ mod tests {
         let (a, b) = (config_digest(b"a"), config_digest(b"b"));
         fs::write(&file, format!("# mine\n{a} # project a")).unwrap();
         trust(&file, &b).unwrap();
-        for content in [b"a", b"b"] {
-            assert!(Trust::Known(file.clone()).allows(content).unwrap());
+        for digest in [a, b] {
+            assert!(Trust::Known(file.clone()).allows(&digest).unwrap());
         }
     }
 
     #[test]
     fn a_list_that_cannot_be_read_is_an_error() {
         let home = tempfile::tempdir().unwrap();
-        assert!(Trust::Known(home.path().to_owned()).allows(b"a").is_err());
+        assert!(Trust::Known(home.path().to_owned()).allows(&config_digest(b"a")).is_err());
     }
 }

@@ -46,3 +46,7 @@ pub const GATE_LEFTOVERS: Duration = Duration::from_secs(2);
 pub const GATE_OUTPUT_BYTES: u64 = 256 * 1024 * 1024;
 /// Most entries of a directory on disk that are looked at for manifests of projects: large code bases have 100,000 files.
 pub const DIRECTORY_FILES: usize = 200_000;
+/// Most quarantined tests of a repository: each has an owner who is about to mend it.
+pub const QUARANTINED: usize = 256;
+/// Longest time that a test may stay in quarantine before somebody decides anew.
+pub const QUARANTINE_LONGEST: Duration = Duration::from_secs(90 * 86_400);
