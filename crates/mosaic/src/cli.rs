@@ -50,6 +50,7 @@ Stop:
 
 Plumbing:
   config       Show every setting with its value and where it comes from
+  trust        Trust the gate commands of the repository you are in
   token        Show where the API token is
   completions  Print completions for a shell";
 
@@ -145,8 +146,15 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  mosaic diff fix-divide\n  mosaic diff @last --stat")]
     Diff(DiffArgs),
     /// Show what the quality gates found; exit code 11 unless they passed
-    #[command(after_help = "Examples:\n  mosaic gates fix-divide\n  mosaic gates @last --json")]
-    Gates(OneAgent),
+    #[command(
+        after_help = "Examples:\n  mosaic gates fix-divide\n  mosaic gates @last --json\n  mosaic gates explain"
+    )]
+    Gates(GatesArgs),
+    /// Trust the gate commands of the repository you are in, as they are in the commit of HEAD
+    #[command(
+        after_help = "Examples:\n  mosaic trust\n  mosaic trust --yes\n\nTrust is given to the exact definitions, written down or detected, and to the scripts that they run by name: a change\nof one is a new question."
+    )]
+    Trust(TrustArgs),
     /// Wait until agents have ended
     #[command(
         after_help = "Examples:\n  mosaic wait fix-divide docs-tidy --timeout 30m\n  mosaic wait --any 7d0c6c1e 51cc0d4e && notify-send done\n\nExit codes: 8 the time ran out, 10 agent failed, 11 gates not passed, 12 killed, 13 budget reached."

@@ -13,6 +13,7 @@ mod demo;
 mod drill;
 mod exit;
 mod follow;
+mod head_files;
 mod hidden;
 mod interrupt;
 mod local_audit;

@@ -194,6 +194,13 @@ impl LocalRepository {
         Ok(name_changes(&ran.out))
     }
 
+    /// Lists the files in the commit of HEAD; none when there is no commit yet.
+    pub(crate) fn files_at_head(&self) -> Result<Vec<String>, Problem> {
+        let ran = self.ask(&["ls-tree", "-r", "-z", "--name-only", "--full-tree", "HEAD"])?;
+        let names = ran.out.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+        Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
+    }
+
     /// Returns the content of a file in the commit of HEAD; `None` when it has no such file.
     pub(crate) fn file_at_head(&self, path: &str) -> Result<Option<Vec<u8>>, Problem> {
         let ran = self.ask(&["cat-file", "blob", &format!("HEAD:{path}")])?;

@@ -1,17 +1,21 @@
-//! Trust in the gate commands of the repository one is in: asked for once per content of its
-//! `.mosaic/config.toml`, remembered by digest in the data directory.
+//! Trust in the gate commands of the repository one is in: asked for once per content of its definitions, written down or
+//! detected, remembered by digest in the data directory.
 
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
 
-use mosaic_adapters::gates_local::{config_digest, trust as remember};
+use mosaic_adapters::gates_local::{explain, trust as remember};
 use mosaic_core::domain::audit::Action;
+use mosaic_core::domain::ids::Timestamp;
+use mosaic_core::domain::spec::GateProfile;
 
 use crate::config::Trust;
+use crate::head_files::HeadFiles;
 use crate::local_audit::{self, local_entry};
 use crate::local_git::LocalRepository;
 use crate::problem::Problem;
 use crate::sanitize;
+use crate::serve::blocking;
 use crate::session::{Session, say};
 
 /// The file that defines gates.
@@ -27,25 +31,32 @@ fn is_remembered(file: &Path, digest: &str) -> bool {
     read.is_ok() && text.lines().any(|line| line.trim() == digest)
 }
 
-/// Lists the commands that a configuration would run, one line each; a file that cannot be read has none.
-fn commands(bytes: &[u8]) -> Vec<String> {
-    let parsed = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<toml::Table>().ok());
-    let Some(table) = parsed else { return Vec::new() };
-    let mut found = Vec::new();
-    for section in ["hooks", "gates"] {
-        let Some(entries) = table.get(section).and_then(toml::Value::as_table) else { continue };
-        for (name, value) in entries {
-            let command = value.as_str().or_else(|| value.get("run").and_then(toml::Value::as_str));
-            if let Some(command) = command {
-                found.push(format!(
-                    "  {:<12} {}",
-                    sanitize::line(name),
-                    sanitize::cut(&sanitize::line(command), 200)
-                ));
-            }
-        }
-    }
-    found
+/// Definitions of the commit of HEAD.
+pub(crate) struct Definitions {
+    /// The digest that trust is given to.
+    pub(crate) digest: String,
+    /// The commands that they would run, one line each.
+    commands: Vec<String>,
+}
+
+/// Reads what the commit of HEAD would run; `None` when that is nothing.
+pub(crate) fn definitions(repository: &LocalRepository) -> Result<Option<Definitions>, Problem> {
+    let files = HeadFiles(repository.clone());
+    let now = Timestamp::from(std::time::SystemTime::now());
+    let explained = blocking(async { Ok(explain(&files, "HEAD", GateProfile::Strict, &[], now).await) })?;
+    let explained = explained.map_err(|failure| Problem::usage(failure.message))?;
+    let setup = explained.setup.iter().map(|(setup, reason)| ("setup", setup.run.as_str(), reason.as_str()));
+    let gates = explained.gates.iter().filter_map(|gate| {
+        let run = gate.definition.as_ref()?.run.as_deref()?;
+        Some((gate.name.as_str(), run, gate.reason.as_str()))
+    });
+    let others = explained.other.iter().map(|(name, run)| (name.as_str(), run.as_str(), CONFIG));
+    let line = |(name, run, reason): (&str, &str, &str)| {
+        let run = sanitize::cut(&sanitize::line(run), 200);
+        format!("  {:<12} {run}  ({})", sanitize::line(name), sanitize::line(reason))
+    };
+    let commands: Vec<String> = setup.chain(gates).chain(others).map(line).collect();
+    Ok(Some(Definitions { digest: explained.digest, commands }).filter(|found| !found.commands.is_empty()))
 }
 
 /// Returns the file of the approved digests.
@@ -65,36 +76,54 @@ pub(crate) fn settle(
         return Ok(Trust::All);
     }
     // From the commit and not from the working tree: the gates that would run are those of the commit to start from.
-    let Some(bytes) = repository.file_at_head(CONFIG)? else { return Ok(Trust::Ask) };
-    let digest = config_digest(&bytes);
-    let file = file(data_dir);
-    if is_remembered(&file, &digest) {
+    let Some(definitions) = definitions(repository)? else { return Ok(Trust::Ask) };
+    if is_remembered(&file(data_dir), &definitions.digest) {
         return Ok(Trust::Ask);
     }
     if !session.terminal.asks {
         say(
             "note: this repository's gate commands were never approved, so none is run and the result is INCOMPLETE",
         );
-        say("  approve them by running this on a terminal, or set MOSAIC_TRUST=all");
+        say("  approve them: mosaic trust, or set MOSAIC_TRUST=all");
         return Ok(Trust::Ask);
     }
-    say(
-        "This repository's gates are new to Mosaic. They would run, on a copy of the agent's commit, as you:",
-    );
-    let commands = commands(&bytes);
-    if commands.is_empty() {
-        say(&format!("  (no command could be read from {CONFIG})"));
-    }
-    commands.iter().for_each(|line| say(line));
-    if confirm("Trust these? [y] yes  [n] no, run without gates (INCOMPLETE) > ")? {
-        let entry = local_entry(Action::Trust).subject(format!("{CONFIG} {digest}"));
-        local_audit::record(session, data_dir, vec![entry.result("its gate commands may be run")]);
-        remember(&file, &digest)
-            .map_err(|e| anyhow::Error::new(e).context(format!("{} cannot be written", file.display())))?;
-    } else {
+    if !ask(session, data_dir, &definitions)? {
         say("Not trusted: no gate is run and the result is INCOMPLETE.");
     }
     Ok(Trust::Ask)
+}
+
+/// Shows the commands, asks, and remembers a yes.
+pub(crate) fn ask(session: &Session, data_dir: &Path, definitions: &Definitions) -> Result<bool, Problem> {
+    show(definitions);
+    let agreed = confirm("Trust these? [y] yes  [n] no, run without gates (INCOMPLETE) > ")?;
+    if agreed {
+        accept(session, data_dir, definitions)?;
+    }
+    Ok(agreed)
+}
+
+/// Shows the commands.
+pub(crate) fn show(definitions: &Definitions) {
+    say(
+        "This repository's gates are new to Mosaic. They would run, on a copy of the agent's commit, as you:",
+    );
+    definitions.commands.iter().for_each(|line| say(line));
+}
+
+/// Remembers that the definitions are trusted, with an audit entry.
+pub(crate) fn accept(session: &Session, data_dir: &Path, definitions: &Definitions) -> Result<(), Problem> {
+    let file = file(data_dir);
+    let entry = local_entry(Action::Trust).subject(format!("{CONFIG} {}", definitions.digest));
+    local_audit::record(session, data_dir, vec![entry.result("its gate commands may be run")]);
+    let remembered = remember(&file, &definitions.digest);
+    remembered
+        .map_err(|e| anyhow::Error::new(e).context(format!("{} cannot be written", file.display())).into())
+}
+
+/// Tells whether the definitions are trusted already.
+pub(crate) fn is_known(data_dir: &Path, definitions: &Definitions) -> bool {
+    is_remembered(&file(data_dir), &definitions.digest)
 }
 
 /// Asks a question on standard error; only `y` and `yes` are a yes.
@@ -117,6 +146,8 @@ pub(crate) fn ask_line(question: &str) -> Result<String, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use mosaic_adapters::gates_local::config_digest;
+
     use super::*;
 
     #[test]
@@ -128,12 +159,5 @@ mod tests {
         assert!(!is_remembered(&file, &digest));
         remember(&file, &digest).unwrap();
         assert!(is_remembered(&file, &digest) && !is_remembered(&file, &config_digest(b"abd")));
-    }
-
-    #[test]
-    fn commands_are_listed_without_control_characters() {
-        let text = b"[gates]\nlint = \"x\\u001b[2J\"\ntests = { run = \"npm test\", timeout = \"10m\" }\n[gates.profiles]\nstandard = [\"lint\"]\n";
-        assert_eq!(commands(text), ["  lint         x\\x1b[2J", "  tests        npm test"]);
-        assert!(commands(b"not toml").is_empty());
     }
 }

@@ -3,7 +3,7 @@
 
 use mosaic_api::{AgentGates, AgentView, Finding, GateOutcome, GateResult, Verdict};
 
-use crate::cli::OneAgent;
+use crate::cli::{GatesArgs, GatesCommand};
 use crate::client::escape;
 use crate::color::Paint;
 use crate::exit::Exit;
@@ -14,9 +14,14 @@ use crate::session::Session;
 use crate::view::{AgentStatus, shown};
 
 /// Runs the command.
-pub(super) fn run(session: &Session, args: &OneAgent) -> Result<Exit, Problem> {
+pub(super) fn run(session: &Session, args: &GatesArgs) -> Result<Exit, Problem> {
+    match &args.command {
+        Some(GatesCommand::Explain(args)) => return super::gates_explain::run(session, args),
+        Some(GatesCommand::Init(args)) => return super::gates_explain::init(session, args),
+        None => {}
+    }
     let client = session.client()?;
-    let agent = resolve::agent(&client, &args.agent)?;
+    let agent = resolve::agent(&client, args.agent.as_deref().unwrap_or_default())?;
     let path = format!("/v1/agents/{}/gates", escape(&agent.status.agent_id));
     let gates = client.get::<AgentGates>(&path)?;
     if session.global.json {

@@ -12,6 +12,7 @@ mod drain;
 mod drill;
 mod freeze;
 mod gates;
+mod gates_explain;
 mod kill;
 mod kill_all;
 mod killswitch;
@@ -31,6 +32,7 @@ mod spawn;
 mod status;
 mod summary;
 mod token;
+mod trust;
 mod wait;
 
 use std::process::ExitCode;
@@ -60,6 +62,7 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
         Some(Command::Logs(args)) => logs::run(session, &args),
         Some(Command::Diff(args)) => diff::run(session, &args),
         Some(Command::Gates(args)) => gates::run(session, &args),
+        Some(Command::Trust(args)) => trust::run(session, &args),
         Some(Command::Wait(args)) => wait::run(session, &args),
         Some(Command::Kill(args)) => kill::run(session, &args),
         Some(Command::KillAll(args)) => kill_all::run(session, &args),

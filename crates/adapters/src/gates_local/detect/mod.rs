@@ -156,7 +156,7 @@ impl Detection {
 
 /// Returns a report of a format in the gate's directory of reports, or `-` for its output.
 fn report(format: &str, path: &str) -> ReportSpec {
-    ReportSpec { format: word(format), path: path.to_owned(), min: None }
+    ReportSpec { format: word(format), path: path.to_owned(), min: None, min_changed: None }
 }
 
 fn word(name: &str) -> Word {
