@@ -32,6 +32,7 @@ pub enum Code {
     AgentPruned,
     PayloadTooLarge,
     UnsupportedMediaType,
+    RangeNotSatisfiable,
     HostNotAllowed,
     IdempotencyMismatch,
     Unsatisfiable,
@@ -52,7 +53,7 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -81,6 +82,7 @@ impl Code {
         Self::AgentPruned,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
+        Self::RangeNotSatisfiable,
         Self::HostNotAllowed,
         Self::IdempotencyMismatch,
         Self::Unsatisfiable,
@@ -134,6 +136,7 @@ impl Code {
             Self::UnsupportedMediaType => {
                 ("unsupported_media_type", 415, "Body must be application/json", None)
             }
+            Self::RangeNotSatisfiable => ("range_not_satisfiable", 416, "Range begins after the end", None),
             Self::HostNotAllowed => ("host_not_allowed", 421, "Host is not on the allow-list", None),
             Self::IdempotencyMismatch => {
                 ("idempotency_mismatch", 422, "Idempotency key was used before", None)

@@ -10,6 +10,7 @@ mod code;
 mod diff;
 pub mod events;
 mod fleet;
+mod gate_history;
 mod gates;
 mod health;
 #[cfg(feature = "schema")]
@@ -37,6 +38,7 @@ pub use code::Code;
 pub use diff::{Diff, DiffFile, DiffHunk};
 pub use events::{Event, EventData, EventEnvelope, EventReset, EventSnapshot};
 pub use fleet::{Breaker, Cordon, LostNode, Node, NodeList, NodeRemoved, NodeRuntime, NodeSlots};
+pub use gate_history::{FlakyTest, GateHistory, GateHistoryList, GateOutput, GateOutputEnd, GateRun};
 pub use gates::{
     AgentGates, FilteredPath, Finding, GateDefinition, GatePlan, GateReport, GateResult, LineCoverage,
     Quarantined, ReportSpec, SecretFinding, SetupDefinition, TestCounts,

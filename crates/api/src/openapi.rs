@@ -65,7 +65,7 @@ pub fn document(version: &str, operations: &[Operation]) -> Value {
 fn schemas() -> Map<String, Value> {
     let mut all: Vec<(String, RefOr<Schema>)> = Vec::new();
     schemas!(all:
-        AgentGates AgentList AgentView AnswerRequest ArchiveRequest ArchivedRecords AttentionAnswered AttentionList AuditPage AuditVerified Diff Dispatch DrainStarted EventEnvelope EventReset EventSnapshot ExportRequest Frozen Health
+        AgentGates AgentList AgentView AnswerRequest ArchiveRequest ArchivedRecords AttentionAnswered AttentionList AuditPage AuditVerified Diff Dispatch DrainStarted EventEnvelope EventReset EventSnapshot ExportRequest Frozen GateHistoryList GateOutput GateOutputEnd Health
         Hello ImportRequest Imported KillAll KillSwitch Killed Node NodeList NodeRemoved NodeState OrderRequest ProblemBody PruneRequest Pruned Queue
         Readiness Released Removed Resources RestoreRequest Restored RetryRequest SpawnRequest Spawned StatusView SwitchEngaged
         SwitchReleased TaskAgents TaskRemoved TranscriptEnd TranscriptPage UnfinishedWork

@@ -18,6 +18,7 @@ pub mod engine;
 mod external_changes;
 pub mod fleet;
 pub mod freeze;
+pub mod gate_history;
 pub mod kept_work;
 pub mod kill;
 pub mod kill_all;

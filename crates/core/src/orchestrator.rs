@@ -24,6 +24,7 @@ use crate::domain::quota::Held;
 use crate::domain::spec::FieldError;
 use crate::driver::{AgentHandle, Drivers};
 use crate::fleet::membership::{About, FleetMembership, Parts};
+use crate::gate_history::KnownJudgements;
 use crate::monitor::Monitor;
 use crate::monitor::vitals::Resources;
 use crate::orders::standing::Orders;
@@ -110,6 +111,7 @@ pub struct Orchestrator {
     pub(crate) shutdown: Arc<Shutdown>,
     pub(crate) caretaker: Arc<Caretaker>,
     pub(crate) fleet: Arc<FleetMembership>,
+    pub(crate) gate_history: KnownJudgements,
 }
 
 impl Orchestrator {
@@ -155,6 +157,7 @@ impl Orchestrator {
             shutdown,
             caretaker,
             fleet,
+            gate_history: KnownJudgements::default(),
         })
     }
 

@@ -36,8 +36,8 @@ use crate::shell::RequestId;
 pub(crate) const FORWARDED: HeaderName = HeaderName::from_static("x-mosaic-forwarded");
 
 /// Headers of the caller that the other node must know, too.
-const PASSED_ON: [&str; 6] =
-    ["accept", "content-type", "last-event-id", "if-none-match", "idempotency-key", "range"];
+const PASSED_ON: [&str; 7] =
+    ["accept", "content-type", "last-event-id", "if-none-match", "idempotency-key", "range", "if-range"];
 
 /// Longest answer to a challenge, in bytes.
 const HELLO_BYTES: usize = 16 * 1024;

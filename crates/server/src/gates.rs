@@ -1,26 +1,37 @@
-//! Gates of one agent: what will judge it, what was found, and each gate's log.
+//! Gates of one agent: what will judge it and what was found, as JSON, JUnit XML or SARIF.
 
 use axum::Json as Answer;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use mosaic_api::AgentGates;
 use mosaic_api::Code;
-use mosaic_core::domain::ids::Word;
 
 use crate::context::Context;
-use crate::mask::{self, stream_files};
-use crate::params::{Id, PathNames};
+use crate::mask;
+use crate::negotiate::choose;
+use crate::params::Id;
 use crate::problem::Problem;
 use crate::view::Shown;
+use crate::{gates_junit, gates_sarif};
+
+const JSON: &str = "application/json";
+const JUNIT: &str = "application/xml";
+const SARIF: &str = "application/sarif+json";
 
 /// `GET /v1/agents/{id}/gates`.
-pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<Response, Problem> {
+pub(crate) async fn show(
+    State(context): State<Context>,
+    Id(id): Id,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let form = choose(&headers, &[JSON, JUNIT, SARIF])?;
     let record = context.orchestrator.agent(id).await?;
     let agent = &record.agent;
     // Commands of the base and output of gates may hold a value of the server's own.
     let scanner = &*context.orchestrator.ports().scanner;
-    Ok(Answer(AgentGates {
+    let gates = AgentGates {
         agent_id: id.to_string(),
         task_id: agent.spec.task_id.to_string(),
         profile: agent.spec.gate_profile.shown(),
@@ -31,29 +42,18 @@ pub(crate) async fn show(State(context): State<Context>, Id(id): Id) -> Result<R
         plan: mask::view(scanner, agent.work.plan.shown())?,
         report: mask::view(scanner, agent.work.report.shown())?,
         findings: mask::view(scanner, agent.work.findings.shown())?,
-    })
-    .into_response())
-}
-
-/// `GET /v1/agents/{id}/gates/{gate}/log`: what the gate's newest run wrote, secrets masked.
-pub(crate) async fn log(
-    State(context): State<Context>,
-    Id(id): Id,
-    path: PathNames,
-) -> Result<Response, Problem> {
-    let gate: Word = path.get("gate")?;
-    let record = context.orchestrator.agent(id).await?;
-    let results = record.agent.work.report.iter().flat_map(|report| &report.results);
-    let log = results.filter(|result| result.name == gate).find_map(|result| result.log.as_deref());
-    let missing = || {
-        Problem::new(Code::LogNotFound, format!("there is no log of the gate {gate}"))
-            .hint(format!("GET /v1/agents/{id}/gates says which gates ran"))
     };
-    let ports = context.orchestrator.ports();
-    let file = ports.transcripts.log(id, log.ok_or_else(missing)?);
-    match ports.transcripts.piece(id, &file, 0, 1).await {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Err(missing()),
-        there => drop(there?),
+    if form == JSON {
+        return Ok(Answer(gates).into_response());
     }
-    Ok(([(CONTENT_TYPE, "text/plain; charset=utf-8")], stream_files(ports, id, vec![file])).into_response())
+    // A file of results without one result would look as if all were well.
+    let report = gates.report.as_ref().ok_or_else(|| {
+        Problem::new(Code::LogNotFound, "no commit of this agent has been judged yet")
+            .hint(format!("GET /v1/agents/{id}/gates as JSON says what will judge it"))
+    })?;
+    let text = match form {
+        JUNIT => gates_junit::write(&gates, report),
+        _ => gates_sarif::write(&gates, report, context.options.version).map_err(|_| Problem::internal())?,
+    };
+    Ok(([(CONTENT_TYPE, form)], text).into_response())
 }

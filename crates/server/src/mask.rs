@@ -156,8 +156,19 @@ fn replace(text: &[u8], mut marks: Vec<(Range<usize>, String)>, out: &mut Vec<u8
     out.extend_from_slice(&text[copied..]);
 }
 
+/// Part of what was read that can go out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pass {
+    /// All but the end, which waits for what follows it.
+    AllButEnd,
+    /// Whole lines: what follows them was not written yet, and a reader waits.
+    Lines,
+    /// All of it: nothing follows.
+    All,
+}
+
 /// Masks bytes that come in pieces.
-struct Sieve {
+pub(crate) struct Sieve {
     scanner: Arc<dyn SecretScanner>,
     waiting: Vec<u8>,
     /// Private keys whose lines are events of their own.
@@ -165,13 +176,36 @@ struct Sieve {
 }
 
 impl Sieve {
-    /// Returns what can go out of what was read so far; all of it at the end.
-    fn pass(&mut self, is_end: bool) -> Vec<u8> {
+    /// Makes one that has read nothing.
+    pub(crate) fn new(scanner: Arc<dyn SecretScanner>) -> Self {
+        Self { scanner, waiting: Vec::new(), keys: KeyLines::default() }
+    }
+
+    /// Takes the next piece.
+    pub(crate) fn push(&mut self, piece: &[u8]) {
+        self.waiting.extend_from_slice(piece);
+    }
+
+    /// Tells whether enough waits that some of it should go out.
+    pub(crate) fn is_full(&self) -> bool {
+        self.waiting.len() >= CHUNK
+    }
+
+    /// Returns what can go out of what was read so far.
+    pub(crate) fn pass(&mut self, part: Pass) -> Vec<u8> {
+        let whole_lines = self.waiting.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        if part == Pass::Lines && whole_lines == 0 && !self.is_full() {
+            return Vec::new();
+        }
         let text = as_text(&self.waiting);
         let found = secrets(&*self.scanner, &text);
         let mut cut = self.waiting.len();
-        if !is_end {
-            cut = cut.saturating_sub(BEHIND);
+        if part != Pass::All {
+            // A line without an end is held back, unless it is so long that the buffer would grow with it.
+            cut = match part {
+                Pass::Lines if whole_lines > 0 => whole_lines,
+                _ => cut.saturating_sub(BEHIND),
+            };
             // Best between two lines; a line without an end is cut between two characters.
             cut = match self.waiting[..cut].iter().rposition(|byte| *byte == b'\n') {
                 Some(newline) => newline + 1,
@@ -195,6 +229,15 @@ impl Sieve {
 
 /// Streams files of an agent one after the other, masked, a piece at a time, as the reader takes them.
 pub(crate) fn stream_files(ports: &Ports, agent: AgentId, files: Vec<PathBuf>) -> Body {
+    stream_up_to(ports, agent, files, Pass::All)
+}
+
+/// Streams a file that is being written, up to its last whole line.
+pub(crate) fn stream_growing(ports: &Ports, agent: AgentId, file: PathBuf) -> Body {
+    stream_up_to(ports, agent, vec![file], Pass::Lines)
+}
+
+fn stream_up_to(ports: &Ports, agent: AgentId, files: Vec<PathBuf>, last: Pass) -> Body {
     let (scanner, transcripts) = (Arc::clone(&ports.scanner), Arc::clone(&ports.transcripts));
     let state = (files.into_iter(), None::<Open>);
     let chunks = stream::try_unfold(state, move |(mut files, mut open)| {
@@ -204,27 +247,20 @@ pub(crate) fn stream_files(ports: &Ports, agent: AgentId, files: Vec<PathBuf>) -
                 let Open { file, mut from, mut sieve } = match open.take() {
                     Some(open) => open,
                     None => match files.next() {
-                        Some(file) => {
-                            let sieve = Sieve {
-                                scanner: scanner.clone(),
-                                waiting: Vec::new(),
-                                keys: KeyLines::default(),
-                            };
-                            Open { file, from: 0, sieve }
-                        }
+                        Some(file) => Open { file, from: 0, sieve: Sieve::new(scanner.clone()) },
                         None => return Ok::<_, std::io::Error>(None),
                     },
                 };
                 let piece = transcripts.piece(agent, &file, from, CHUNK).await?;
                 let is_end = piece.is_empty();
                 from += piece.len() as u64;
-                sieve.waiting.extend(piece);
+                sieve.push(&piece);
                 // A short read of a growing file is no reason to look at the same text again.
-                if !is_end && sieve.waiting.len() < CHUNK {
+                if !is_end && !sieve.is_full() {
                     open = Some(Open { file, from, sieve });
                     continue;
                 }
-                let out = sieve.pass(is_end);
+                let out = sieve.pass(if is_end { last } else { Pass::AllButEnd });
                 if !is_end {
                     open = Some(Open { file, from, sieve });
                 }
@@ -289,9 +325,9 @@ mod tests {
         let mut out = Vec::new();
         for piece in pieces {
             sieve.waiting.extend_from_slice(piece);
-            out.extend(sieve.pass(false));
+            out.extend(sieve.pass(Pass::AllButEnd));
         }
-        out.extend(sieve.pass(true));
+        out.extend(sieve.pass(Pass::All));
         out
     }
 

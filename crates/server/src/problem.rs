@@ -58,7 +58,7 @@ impl Problem {
         self.with(key, serde_json::to_value(view).unwrap_or_default())
     }
 
-    fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+    pub(crate) fn header(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.0.headers.push((name, value.into()));
         self
     }

@@ -20,9 +20,9 @@ use crate::options::ServerOptions;
 use crate::problem::Problem;
 use crate::reserved_connections::{self, Lanes};
 use crate::{
-    agents, archive, attention, audit, diff, events, forward, freeze, gates, health, hello, hosts,
-    killswitch, node, nodes, openapi, queue, removal, resources, restore, shell, state, tasks, transcript,
-    transfer, v1_agents,
+    agents, archive, attention, audit, diff, events, forward, freeze, gate_history, gate_log, gates, health,
+    hello, hosts, killswitch, node, nodes, openapi, queue, removal, resources, restore, shell, state, tasks,
+    transcript, transfer, v1_agents,
 };
 
 /// One line of the table.
@@ -91,7 +91,8 @@ fn table() -> Vec<Route> {
         route(GET, "/v1/agents/{id}/diff", Own, get(diff::show)).at_home(),
         route(GET, "/v1/agents/{id}/resources", Own, get(resources::show)).at_home(),
         route(GET, "/v1/agents/{id}/gates", Own, get(gates::show)),
-        route(GET, "/v1/agents/{id}/gates/{gate}/log", Own, get(gates::log)).at_home(),
+        route(GET, "/v1/agents/{id}/gates/{gate}/log", Own, get(gate_log::show)).at_home(),
+        route(GET, "/v1/gates", Admin, get(gate_history::list)),
         route(GET, "/v1/attention", Admin, get(attention::list)),
         route(POST, "/v1/attention/{id}/answer", Admin, post(attention::answer)).at_home(),
         route(GET, "/v1/events", Admin, get(events::stream)),

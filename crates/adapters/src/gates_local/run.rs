@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use mosaic_core::domain::gate_log;
 use mosaic_core::domain::gates::GateDefinition;
 use mosaic_core::domain::ids::InvalidName;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
@@ -40,7 +41,7 @@ enum PrepareError {
 
 /// Returns the name of the log of a gate's first or second run.
 pub(super) fn log_name(round: u32, gate: &GateDefinition, attempt: u32) -> String {
-    let name = gate.log_name(round);
+    let name = gate_log::name(round, &gate.name);
     if attempt == 1 { name } else { format!("{name}-again") }
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::gates::{FilteredPath, Finding};
-use crate::words::{GateOutcome, Verdict};
+use crate::words::{GateOutcome, GateProfile, Verdict};
 
 /// Details of changed paths behind a git filter.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,6 +89,12 @@ pub struct GitPushed {
 pub struct GateFinished {
     /// The commit.
     pub commit: String,
+    /// The repository; older builds do not tell it.
+    #[serde(default)]
+    pub repository: Option<String>,
+    /// Profile of the gates.
+    #[serde(default)]
+    pub profile: Option<GateProfile>,
     /// The verdict.
     pub verdict: Verdict,
     /// Outcome of each gate.
@@ -104,4 +110,13 @@ pub struct GateWord {
     pub name: String,
     /// Its outcome.
     pub outcome: GateOutcome,
+    /// Its time, in milliseconds.
+    #[serde(default)]
+    pub duration_ms: u64,
+    /// The verdict was known, so that nothing ran.
+    #[serde(default)]
+    pub cached: bool,
+    /// Tests that failed and then passed, at most 20.
+    #[serde(default)]
+    pub flaky_tests: Vec<String>,
 }

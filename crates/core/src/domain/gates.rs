@@ -59,11 +59,6 @@ impl GateDefinition {
         Self { name, run: Some(run), reports: Vec::new(), timeout_ms, needs: Vec::new(), env: Vec::new() }
     }
 
-    /// Returns the name of the log of this gate in a round, which grows in the agent's transcripts while the gate runs.
-    pub fn log_name(&self, round: u32) -> String {
-        format!("gate-{round}-{}", self.name)
-    }
-
     /// Returns the first report of a format.
     pub fn report(&self, format: &str) -> Option<&ReportSpec> {
         self.reports.iter().find(|report| report.format.as_str() == format)

@@ -9,6 +9,8 @@ pub mod capacity;
 pub mod changed_lines;
 pub mod characters;
 pub mod facts;
+pub mod flaky;
+pub mod gate_log;
 pub mod gates;
 pub mod ids;
 pub mod job;

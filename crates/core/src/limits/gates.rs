@@ -50,3 +50,17 @@ pub const DIRECTORY_FILES: usize = 200_000;
 pub const QUARANTINED: usize = 256;
 /// Longest time that a test may stay in quarantine before somebody decides anew.
 pub const QUARANTINE_LONGEST: Duration = Duration::from_secs(90 * 86_400);
+/// Most flaky tests that a fact about a judgement names; a suite with more has another fault.
+pub const FLAKY_TESTS: usize = 20;
+/// Longest name of a test in facts and histories, in bytes.
+pub const TEST_NAME_BYTES: usize = 200;
+/// Newest facts of the log that a history of gates is made of: at some fifteen facts an agent, ten thousand agents and more.
+pub const HISTORY_FACTS: u64 = 200_000;
+/// Newest results of gates that a history of gates is made of, some hundred bytes each in memory.
+pub const HISTORY_RESULTS: usize = 50_000;
+/// Newest results of one gate that its history lists.
+pub const HISTORY_RUNS: usize = 50;
+/// Most bytes of a gate's log that the answer to one range request has; a reader asks again for what follows.
+pub const LOG_RANGE_BYTES: usize = 1024 * 1024;
+/// Pause between two looks at a gate's log that is being written, for a reader that follows it.
+pub const LOG_LOOK: Duration = Duration::from_millis(200);

@@ -8,6 +8,7 @@ use super::judged_commit::JudgedCommit;
 use super::secrets;
 use crate::domain::agent::State;
 use crate::domain::changed_lines::{self, ChangedLines};
+use crate::domain::gate_log;
 use crate::domain::gates::{Finding, GatePlan, GateReport};
 use crate::domain::ids::CommitId;
 use crate::domain::lifecycle::Event;
@@ -89,7 +90,7 @@ fn source(context: &StepContext<'_>, base: &CommitId, head: &CommitId) -> Judged
 }
 
 fn round(context: &StepContext<'_>) -> u32 {
-    context.agent.runs.max(1)
+    gate_log::round(context.agent)
 }
 
 async fn judge(

@@ -25,6 +25,8 @@ const DECISIONS: &[(&str, &str, Scope)] = &[
     ("GET", "/v1/agents/{id}/diff", Scope::Own),
     ("GET", "/v1/agents/{id}/gates", Scope::Own),
     ("GET", "/v1/agents/{id}/gates/{gate}/log", Scope::Own),
+    // Other agents' results, and names of other repositories.
+    ("GET", "/v1/gates", Scope::Admin),
     ("GET", "/v1/agents/{id}/resources", Scope::Own),
     // Everything else is the operator's.
     ("POST", "/agents/spawn", Scope::Admin),

@@ -12,6 +12,7 @@ use mosaic_core::domain::journal::{Entry, LogRecord};
 use mosaic_core::domain::kept_work::{KeptRef, KeptWork, WorkState};
 use mosaic_core::domain::outcome::EndReason;
 use mosaic_core::domain::secrets::{Fingerprint, SecretFinding};
+use mosaic_core::domain::spec::GateProfile;
 use mosaic_core::domain::stall::Stage;
 use mosaic_core::domain::stop::{ForcedStop, StopCause, StopReceipt};
 use mosaic_testkit::store_suite::sample;
@@ -219,7 +220,13 @@ fn found() -> Value {
 /// Returns facts about an agent's work.
 fn work() -> Vec<(Fact, Value)> {
     let salvaged = Salvaged { reference: text("refs/mosaic/salvage/x"), commit: commit() };
-    let passed = GateWord { name: sample::node("tests"), outcome: GateOutcome::Pass };
+    let passed = GateWord {
+        name: sample::node("tests"),
+        outcome: GateOutcome::Pass,
+        duration_ms: 7,
+        cached: false,
+        flaky_tests: Vec::new(),
+    };
     vec![
         (
             Fact::FilterRefused(FilterRefused {
@@ -257,10 +264,13 @@ fn work() -> Vec<(Fact, Value)> {
         (
             Fact::GateFinished(GateFinished {
                 commit: commit(),
+                repository: "https://git.example.com/r.git".parse().expect("it is one"),
+                profile: GateProfile::Standard,
                 verdict: Verdict::Passed,
                 results: vec![passed],
             }),
-            json!({"commit": COMMIT, "verdict": "passed", "results": [{"name": "tests", "outcome": "pass"}]}),
+            json!({"commit": COMMIT, "repository": "https://git.example.com/r.git", "profile": "standard", "verdict": "passed",
+                "results": [{"name": "tests", "outcome": "pass", "durationMs": 7, "cached": false, "flakyTests": []}]}),
         ),
     ]
 }

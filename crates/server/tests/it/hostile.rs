@@ -119,7 +119,7 @@ const FIELDS: [&str; 24] = [
 ];
 
 /// Paths with a place for an attack; `AGENT` is an agent's id.
-const ROUTES: [&str; 31] = [
+const ROUTES: [&str; 37] = [
     "/agents/{}/status",
     "/v1/agents/{}",
     "/v1/agents/{}/diff",
@@ -127,6 +127,12 @@ const ROUTES: [&str; 31] = [
     "/v1/agents/{}/gates",
     "/v1/tasks/{}",
     "/v1/agents/AGENT/gates/{}/log",
+    "/v1/agents/AGENT/gates/tests/log?after={}",
+    "/v1/gates?repository={}",
+    "/v1/gates?gate={}",
+    "/v1/gates?since={}",
+    "/v1/gates?limit={}",
+    "/v1/gates?cursor={}",
     "/v1/agents?status={}",
     "/v1/agents?phase={}",
     "/v1/agents?type={}",

@@ -10,6 +10,7 @@ mod documented;
 mod facts;
 mod faulty_store;
 mod forward;
+mod gates;
 mod hostile;
 mod killswitch;
 mod node;

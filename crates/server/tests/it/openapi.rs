@@ -73,7 +73,22 @@ const DESCRIBED: &[Described] = &[
         (200, "Resources"),
     ),
     ("GET", "/v1/agents/{id}/gates", "Shows the gates of an agent", &[], "", (200, "AgentGates")),
-    ("GET", "/v1/agents/{id}/gates/{gate}/log", "Shows the log of a gate", &[], "", (200, "text/plain")),
+    (
+        "GET",
+        "/v1/agents/{id}/gates/{gate}/log",
+        "Shows the log of a gate",
+        &["after"],
+        "",
+        (200, "text/plain"),
+    ),
+    (
+        "GET",
+        "/v1/gates",
+        "Shows the history of gates",
+        &["repository", "gate", "since", "limit", "cursor"],
+        "",
+        (200, "GateHistoryList"),
+    ),
     (
         "GET",
         "/v1/attention",

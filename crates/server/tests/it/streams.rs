@@ -15,26 +15,26 @@ use crate::world::{DEADLINE, World, ask};
 
 /// One event as a browser sees it.
 #[derive(Debug, Clone, Default, PartialEq)]
-struct BrowserEvent {
-    id: String,
-    kind: String,
+pub(crate) struct BrowserEvent {
+    pub(crate) id: String,
+    pub(crate) kind: String,
     data: String,
 }
 
 impl BrowserEvent {
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.data).expect("data is JSON")
     }
 }
 
 /// Reads an event stream as it comes.
-struct Listener {
+pub(crate) struct Listener {
     chunks: BodyDataStream,
     text: String,
 }
 
 impl Listener {
-    async fn open(world: &World, path: &str, last: Option<&str>) -> Self {
+    pub(crate) async fn open(world: &World, path: &str, last: Option<&str>) -> Self {
         let mut request = ask("GET", path).header("accept", "text/event-stream");
         if let Some(last) = last {
             request = request.header("last-event-id", last);
@@ -67,7 +67,7 @@ impl Listener {
     }
 
     /// Returns the next event; skips heartbeats and comments.
-    async fn event(&mut self) -> Option<BrowserEvent> {
+    pub(crate) async fn event(&mut self) -> Option<BrowserEvent> {
         loop {
             let block = self.block().await?;
             let part =

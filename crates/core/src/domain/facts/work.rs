@@ -2,9 +2,12 @@
 
 use serde::Serialize;
 
-use crate::domain::agent::Salvaged;
-use crate::domain::gates::{FilteredPath, Finding, GateOutcome, GateReport, Verdict};
+use crate::domain::agent::{Agent, Salvaged};
+use crate::domain::flaky::flaky_tests;
+use crate::domain::gates::{FilteredPath, Finding, GateOutcome, GateReport, GateResult, Verdict};
 use crate::domain::ids::{BranchName, CommitId, NodeId, Word};
+use crate::domain::repository::RepositoryUrl;
+use crate::domain::spec::GateProfile;
 
 /// Details of changed paths behind a git filter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -81,26 +84,54 @@ pub struct GitPushed {
 pub struct GateFinished {
     /// The commit.
     pub commit: CommitId,
+    /// The repository.
+    pub repository: RepositoryUrl,
+    /// Profile of the gates.
+    pub profile: GateProfile,
     /// The verdict.
     pub verdict: Verdict,
     /// Outcome of each gate.
     pub results: Vec<GateWord>,
 }
 
-/// Outcome of one gate.
+/// Outcome of one gate. `docs/gates.md` says how histories are made of these.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct GateWord {
     /// The gate.
     pub name: Word,
     /// Its outcome.
     pub outcome: GateOutcome,
+    /// Its time, in milliseconds.
+    pub duration_ms: u64,
+    /// The verdict was known, so that nothing ran.
+    pub cached: bool,
+    /// Tests that failed and then passed, at most [`crate::limits::FLAKY_TESTS`].
+    pub flaky_tests: Vec<String>,
 }
 
 impl GateFinished {
     /// Describes a report in short.
-    pub fn of(report: &GateReport, commit: CommitId) -> Self {
-        let results = report.results.iter();
-        let results = results.map(|one| GateWord { name: one.name.clone(), outcome: one.outcome }).collect();
-        Self { commit, verdict: report.verdict, results }
+    pub fn of(agent: &Agent, report: &GateReport, commit: CommitId) -> Self {
+        let spec = &agent.spec;
+        Self {
+            commit,
+            repository: spec.context.repository.clone(),
+            profile: spec.gate_profile,
+            verdict: report.verdict,
+            results: report.results.iter().map(GateWord::of).collect(),
+        }
+    }
+}
+
+impl GateWord {
+    fn of(result: &GateResult) -> Self {
+        Self {
+            name: result.name.clone(),
+            outcome: result.outcome,
+            duration_ms: result.duration_ms,
+            cached: result.cached,
+            flaky_tests: flaky_tests(result),
+        }
     }
 }

@@ -48,7 +48,7 @@ impl Decision {
     }
 
     pub(super) fn judged(&mut self, head: CommitId, report: GateReport) -> State {
-        self.note(Fact::GateFinished(GateFinished::of(&report, head.clone())));
+        self.note(Fact::GateFinished(GateFinished::of(&self.agent, &report, head.clone())));
         let failed = report.verdict == Verdict::Failed;
         if report.verdict == Verdict::Incomplete {
             self.agent.warn("verdict incomplete: not every gate of the profile could be judged; see gates");
