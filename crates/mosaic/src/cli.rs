@@ -147,7 +147,7 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Show what the quality gates found; exit code 11 unless they passed
     #[command(
-        after_help = "Examples:\n  mosaic gates fix-divide\n  mosaic gates @last --json\n  mosaic gates explain"
+        after_help = "Examples:\n  mosaic gates fix-divide\n  mosaic gates fix-divide --log tests\n  mosaic gates -f @last\n  mosaic gates --since 7d\n  mosaic gates explain\n\nThe exit code of --log and of the history is 0."
     )]
     Gates(GatesArgs),
     /// Trust the gate commands of the repository you are in, as they are in the commit of HEAD

@@ -335,6 +335,33 @@ impl Client {
         Ok(Box::new(reader))
     }
 
+    /// Reads the last bytes of a text; nothing when there is none.
+    pub(crate) fn end_of(&self, path: &str, most: usize) -> Result<Option<Vec<u8>>, Problem> {
+        let range = format!("bytes=-{most}");
+        let response =
+            self.send(Method::GET, path, "text/plain", None, &[("range", &range)], Some(ANSWER))?;
+        let status = response.status().as_u16();
+        let (mut bytes, reader) = (Vec::new(), response.into_body().into_reader());
+        reader.take(ANSWER_BYTES).read_to_end(&mut bytes).map_err(|e| self.broken(&e))?;
+        match status {
+            // A server that knows no ranges answers all of it.
+            200 | 206 => {
+                bytes.drain(..bytes.len().saturating_sub(most));
+                Ok(Some(bytes))
+            }
+            404 | 416 => Ok(None),
+            status => Err(Problem::Api(problem_of(status, &bytes))),
+        }
+    }
+
+    /// Opens a stream of server-sent events.
+    pub(crate) fn event_reader(
+        &self,
+        path: &str,
+    ) -> Result<SseReader<BufReader<Box<dyn Read + Send>>>, Problem> {
+        Ok(SseReader::new(BufReader::new(self.stream(path, "text/event-stream")?), EVENT_BYTES))
+    }
+
     /// Reads server-sent events until the stream ends or `each` returns false: of each its kind and its data. Every entry
     /// carries its own number. What is no JSON is left out.
     pub(crate) fn events(
@@ -342,8 +369,7 @@ impl Client {
         path: &str,
         mut each: impl FnMut(&str, Value) -> bool,
     ) -> Result<(), Problem> {
-        let stream = BufReader::new(self.stream(path, "text/event-stream")?);
-        for event in SseReader::new(stream, EVENT_BYTES) {
+        for event in self.event_reader(path)? {
             let event = event.map_err(|e| self.broken(&e))?;
             if let Ok(data) = serde_json::from_str(&event.data)
                 && !each(&event.event, data)

@@ -86,7 +86,7 @@ impl Paint {
     pub(crate) fn by_word(self, word: &str, shown: &str) -> String {
         match word {
             "completed" | "pass" | "passed" | "ok" => self.good(shown),
-            "failed" | "fail" | "error" | "FAIL" => self.bad(shown),
+            "failed" | "fail" | "error" | "flaky" | "FAIL" => self.bad(shown),
             "killed" | "skip" | "incomplete" | "warn" => self.warn(shown),
             _ => shown.to_owned(),
         }

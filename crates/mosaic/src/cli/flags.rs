@@ -1,6 +1,7 @@
 //! The flags of every command, one file per kind of command, and the readers of their values.
 
 mod fleet;
+mod gates;
 mod gates_command;
 mod look;
 mod orders;
@@ -11,7 +12,8 @@ mod work;
 pub(crate) use fleet::{
     NodeArgs, NodeDrainArgs, NodeRemoveArgs, NodesAction, NodesArgs, QueueAction, QueueArgs,
 };
-pub(crate) use gates_command::{GatesArgs, GatesCommand, GatesExplainArgs, GatesInitArgs, TrustArgs};
+pub(crate) use gates::GatesArgs;
+pub(crate) use gates_command::{GatesCommand, GatesExplainArgs, GatesInitArgs, TrustArgs};
 pub(crate) use look::{DiffArgs, LogsArgs, PsArgs, StatusArgs, WaitArgs};
 pub(crate) use orders::{
     AnswerArgs, DrainArgs, DrillArgs, FreezeArgs, KillAllArgs, KillArgs, KillswitchArgs, PruneArgs,

@@ -116,7 +116,7 @@ fn entry(line: &str) -> Result<Entry, Problem> {
 }
 
 /// Reads a time, or how long ago it was.
-fn since(text: &str) -> Result<Timestamp, Problem> {
+pub(super) fn since(text: &str) -> Result<Timestamp, Problem> {
     if let Ok(at) = Timestamp::from_rfc3339(text) {
         return Ok(at);
     }

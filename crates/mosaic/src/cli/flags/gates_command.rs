@@ -6,18 +6,6 @@ use clap::{Args, Subcommand};
 
 use super::GateChoice;
 
-/// Flags of `gates`.
-#[derive(Debug, Clone, Args)]
-#[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct GatesArgs {
-    /// Subcommand.
-    #[command(subcommand)]
-    pub(crate) command: Option<GatesCommand>,
-    /// Name, id, start of one (4 characters or more), or @last
-    #[arg(value_name = "AGENT", required = true)]
-    pub(crate) agent: Option<String>,
-}
-
 /// Subcommand of `gates`.
 #[derive(Debug, Clone, Subcommand)]
 pub(crate) enum GatesCommand {

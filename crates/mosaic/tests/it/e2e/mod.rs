@@ -22,6 +22,7 @@ mod filters;
 mod fleet;
 mod floods;
 mod frozen;
+mod gates_seen;
 mod hostile_files;
 mod hung_disk;
 mod impostors;
