@@ -83,8 +83,8 @@ impl Known {
     /// Reads what was logged since the last time.
     async fn refresh(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         let newest = *store.newest().borrow();
-        // Numbers only grow; smaller ones are those of another store, which an operator put in this one's place.
-        if newest < self.seq {
+        // The number may lag behind what was read. But a log that has lost its end, as after a failover, gives its numbers anew.
+        if newest < self.seq && !self.is_log_of(store).await? {
             *self = Self::default();
         }
         self.seq = self.seq.max(newest.saturating_sub(limits::HISTORY_FACTS));
@@ -94,6 +94,12 @@ impl Known {
             self.seq = last.seq;
             entries.iter().for_each(|entry| self.note(entry));
         }
+    }
+
+    /// Tells whether the last fact that was read is still in the log.
+    async fn is_log_of(&self, store: &dyn Store) -> Result<bool, StoreError> {
+        let last = store.entries(self.seq - 1, 1).await?;
+        Ok(last.first().is_some_and(|entry| entry.seq == self.seq))
     }
 
     fn note(&mut self, entry: &Entry) {

@@ -5,7 +5,7 @@ mod annotations;
 mod follow;
 mod history;
 mod log;
-mod screen;
+pub(super) mod screen;
 
 use std::io::Read;
 

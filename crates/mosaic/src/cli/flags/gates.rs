@@ -1,4 +1,4 @@
-//! Flags of `gates`.
+//! Flags by which `gates` shows judgements.
 
 use clap::Args;
 

@@ -36,7 +36,10 @@ pub(super) fn render(
     for warning in warnings(agent, gates) {
         out.push_str(&format!("  {} {warning}\n", paint.warn("warning:")));
     }
-    out.push_str(&failing(results, ends, width, paint));
+    out.push_str(&match ends {
+        [] => findings(results, paint),
+        ends => failing(results, ends, width, paint),
+    });
     out.push_str(&secrets(gates, &name));
     out.push_str(&conclusion(agent, gates, width, paint));
     let logged = |result: &&GateResult| is_red(result) && result.log.is_some();
@@ -79,24 +82,31 @@ fn rows(gates: &AgentGates, results: &[GateResult], width: Option<usize>, paint:
     let undefined = plan.clone().flat_map(|plan| &plan.undefined);
     let none = plan.flat_map(|plan| &plan.declared_none);
     let names = results.iter().map(|result| &result.name).chain(undefined.clone()).chain(none.clone());
-    let name_width = names.map(|name| sanitize::columns(&sanitize::line(name))).max().unwrap_or(0).max(10);
-    let command = command_width(results, name_width, width);
-    let cut =
-        |line: String| width.map_or(line.clone(), |width| sanitize::cut(&line, width.saturating_sub(8)));
-    let not_run = |word: &str, name: &String, why: &str| {
-        let line = format!("[      —] {:<name_width$}  {why}", sanitize::line(name));
-        format!("  {} {}\n", paint.by_word(&word.to_lowercase(), &format!("{word:<5}")), cut(line))
+    let names = names.map(|name| sanitize::columns(&sanitize::line(name))).max().unwrap_or(0).max(10);
+    let command = command_width(results, names, width);
+    let one = |result: &GateResult| match width {
+        None => result_line(result, names, paint),
+        Some(width) => line(word(result, paint), &row(result, names, command), Some(width)),
     };
-    let mut rows: Vec<String> = results
-        .iter()
-        .map(|result| {
-            let rest = cut(row(result, name_width, command));
-            format!("  {} {}\n", word(result, paint), rest.trim_end())
-        })
-        .collect();
+    let mut rows: Vec<String> = results.iter().map(one).collect();
+    let not_run = |word: &str, name: &String, why: &str| {
+        let rest = format!("[      —] {:<names$}  {why}", sanitize::line(name));
+        line(paint.by_word(&word.to_lowercase(), &format!("{word:<5}")), &rest, width)
+    };
     rows.extend(undefined.map(|name| not_run("SKIP", name, "no definition")));
     rows.extend(none.map(|name| not_run("NONE", name, "declared none by the base")));
     rows
+}
+
+/// Renders the line of a gate among gates whose names are at most so wide, for a screen without an edge.
+pub(in crate::commands) fn result_line(result: &GateResult, names: usize, paint: Paint) -> String {
+    line(word(result, paint), &row(result, names, COMMAND), None)
+}
+
+/// Puts a line together. Only the part without colours is cut.
+fn line(word: String, rest: &str, width: Option<usize>) -> String {
+    let rest = width.map_or(rest.to_owned(), |width| sanitize::cut(rest, width.saturating_sub(8)));
+    format!("  {word} {}\n", rest.trim_end())
 }
 
 /// Returns the columns that commands get: what a narrow terminal leaves beside name and details.
@@ -177,6 +187,11 @@ fn warnings(agent: &AgentView, gates: &AgentGates) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     all.retain(|warning| seen.insert(warning.clone()));
     all
+}
+
+/// Renders the findings.
+pub(in crate::commands) fn findings(results: &[GateResult], paint: Paint) -> String {
+    failing(results, &[], None, paint)
 }
 
 /// Renders what went wrong: the findings, then the ends of the logs.
