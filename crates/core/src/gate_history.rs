@@ -11,6 +11,7 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use crate::Orchestrator;
+use crate::domain::facts::GATE_FINISHED;
 use crate::domain::gates::GateOutcome;
 use crate::domain::ids::{AgentId, TaskId, Timestamp};
 use crate::domain::journal::Entry;
@@ -105,7 +106,7 @@ impl Known {
     fn note(&mut self, entry: &Entry) {
         let fact = &entry.fact;
         self.since.get_or_insert(fact.at);
-        if fact.kind() != "gate.finished" {
+        if fact.kind() != GATE_FINISHED {
             return;
         }
         let Ok(judged) = Judged::deserialize(fact.data()) else { return };
@@ -136,5 +137,16 @@ impl Orchestrator {
         let mut known = self.gate_history.0.lock().await;
         known.refresh(&*self.ports.store).await?;
         Ok(summary::page(known.runs.iter(), known.since, query))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::facts::Fact;
+
+    #[test]
+    fn the_facts_of_the_history_are_logged() {
+        assert!(Fact::KINDS.contains(&GATE_FINISHED));
     }
 }

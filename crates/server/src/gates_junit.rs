@@ -37,7 +37,7 @@ fn not_run(gates: &AgentGates) -> impl Iterator<Item = Case> {
     })
 }
 
-/// What became of a gate, in the words of JUnit.
+/// Outcome of a gate in the words of JUnit.
 enum Fate {
     Passed,
     /// Kind, message and details.

@@ -98,6 +98,9 @@ facts! {
     KillAllDone(KillAllDone) = "orchestrator.kill_all"
 }
 
+/// Kind of the facts that the history of gates is made of.
+pub(crate) const GATE_FINISHED: &str = "gate.finished";
+
 /// Returns details as JSON. They are words, numbers and lists of those, which JSON can always have.
 fn logged(details: &impl Serialize) -> Value {
     serde_json::to_value(details).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! What people and other programs see of gates: live while they run, afterwards as a table, logs, files and annotations, and
-//! as history.
+//! Gates as people and other programs see them: live while they run, afterwards as a table, logs, files and annotations, and as
+//! history.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -68,8 +68,8 @@ fn gates_are_followed_while_they_run_and_shown_in_every_form_afterwards() {
     let server = story.serve();
     let id = story.spawn(&server);
     // Begun before anything is judged: it waits for the judgement.
-    let follow = story.home.mosaic(&["gates", "-f", &id]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut lines = BufReader::new(follow.stdout.unwrap()).lines().map(Result::unwrap);
+    let mut follow = story.home.mosaic(&["gates", "-f", &id]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line == "tests | begun"), "the log is shown while the gate runs");
     server.phase(&id, "gating");
     let now = out(&server.cli(&["gates", &id]), 11);
@@ -81,6 +81,7 @@ fn gates_are_followed_while_they_run_and_shown_in_every_form_afterwards() {
         rest.iter().position(|line| line.contains(wanted)).unwrap_or_else(|| panic!("{wanted}: {rest:?}"))
     };
     assert!(at("tests | the end") < at("FAIL  ["), "the table comes last: {rest:?}");
+    assert_eq!(follow.wait().unwrap().code(), Some(11));
     server.ended(&id);
 
     let shown = out(&server.cli(&["gates", &id]), 11);
