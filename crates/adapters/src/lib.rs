@@ -17,6 +17,7 @@ mod gate_reports;
 pub mod gates_local;
 pub mod git;
 pub mod git_identity;
+mod given_outputs;
 pub mod host_system;
 pub mod isolation;
 pub mod orders_files;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::words::{GateOutcome, GateProfile, Isolation, Phase, Verdict};
+use crate::words::{GateFault, GateOutcome, GateProfile, Isolation, Phase, Verdict};
 
 /// One gate.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -213,6 +213,9 @@ pub struct GateResult {
     /// The verdict was known, so that nothing ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cached: bool,
+    /// The red result lies on this, and not on the work that was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<GateFault>,
 }
 
 /// Judgement of one commit.

@@ -65,6 +65,6 @@ pub use transfer::{
 };
 pub use words::{
     AgentType, AttentionAnswer, AttentionKind, BackoffKind, BreakerPart, ChangeKind, EndReason, FailureKind,
-    GateOutcome, GateProfile, Isolation, LeaseFate, Phase, PublicationState, Recorded, SalvageState,
-    StallStage, Status, StopCause, TextEncoding, TreeFate, Verdict, WorkState,
+    GateFault, GateOutcome, GateProfile, Isolation, LeaseFate, Phase, PublicationState, Recorded,
+    SalvageState, StallStage, Status, StopCause, TextEncoding, TreeFate, Verdict, WorkState,
 };

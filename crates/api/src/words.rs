@@ -129,6 +129,7 @@ pub enum FailureKind {
     MissingBranch,
     MissingRepository,
     GatesUndefined,
+    Setup,
     Diverged,
     Unpublishable,
     Denied,
@@ -184,6 +185,21 @@ pub enum GateOutcome {
     Flaky,
     Skip,
     /// A word of a newer server.
+    #[serde(other)]
+    Unknown,
+}
+
+/// Cause of a gate's red result other than the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum GateFault {
+    /// The base commit is red in the same way.
+    Base,
+    /// The base commit cannot be judged either.
+    Machine,
+    /// A word of a newer server.
+    #[default]
     #[serde(other)]
     Unknown,
 }
@@ -412,7 +428,7 @@ macro_rules! shown_as_on_the_wire {
 }
 
 shown_as_on_the_wire!(
-    Status Phase AttentionKind EndReason FailureKind AgentType GateProfile GateOutcome Isolation Verdict BackoffKind WorkState PublicationState LeaseFate TreeFate SalvageState StallStage Recorded TextEncoding ChangeKind AttentionAnswer
+    Status Phase AttentionKind EndReason FailureKind AgentType GateProfile GateFault GateOutcome Isolation Verdict BackoffKind WorkState PublicationState LeaseFate TreeFate SalvageState StallStage Recorded TextEncoding ChangeKind AttentionAnswer
     StopCause BreakerPart
 );
 

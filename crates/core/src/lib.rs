@@ -37,5 +37,6 @@ pub mod steps;
 pub mod stop;
 mod stop_jobs;
 pub mod transfer;
+pub mod try_gates;
 
 pub use orchestrator::Orchestrator;

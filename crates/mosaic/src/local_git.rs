@@ -160,6 +160,32 @@ impl LocalRepository {
         Ok(ran.ok.then(|| ran.line()))
     }
 
+    /// Returns the commit that a name stands for, and a branch that holds it: the current one where it does.
+    pub(crate) fn commit_and_branch(&self, name: &str) -> Result<(String, String), Problem> {
+        let asked = format!("{name}^{{commit}}");
+        let ran = self.ask(&["rev-parse", "--verify", "--quiet", "--end-of-options", &asked])?;
+        let commit = Some(ran.line()).filter(|commit| ran.ok && !commit.is_empty());
+        let commit = commit.ok_or_else(|| {
+            Problem::usage_hint(
+                format!("{} names no commit here", sanitize::line(name)),
+                "look for one: git log --oneline",
+            )
+        })?;
+        let listed =
+            self.ask(&["for-each-ref", "--format=%(refname:lstrip=2)", "--contains", &commit, "refs/heads"])?;
+        let text = String::from_utf8_lossy(&listed.out).into_owned();
+        let current = self.current_branch()?;
+        let holds = |branch: &&str| current.as_deref() == Some(*branch);
+        let branch = text.lines().find(holds).or_else(|| text.lines().next());
+        let branch = branch.map(str::to_owned).ok_or_else(|| {
+            Problem::usage_hint(
+                "no branch here holds that commit",
+                format!("make one: git branch NAME {commit}"),
+            )
+        })?;
+        Ok((commit, branch))
+    }
+
     /// Returns the address of the remote `origin`.
     pub(crate) fn origin(&self) -> Result<Option<String>, Problem> {
         let ran = self.ask(&["remote", "get-url", "origin"])?;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use mosaic_core::domain::ids::TaskId;
+use mosaic_core::domain::ids::{AgentId, TaskId};
 use mosaic_core::ports::store::StoreError;
 
 use crate::serve::{self, ServerFile, blocking, private_dir};
@@ -77,6 +77,17 @@ impl RunState {
         };
         match place {
             Ok(text) => say(&text),
+            Err(e) => say(&format!("warning: {e:#}\n{}", self.kept())),
+        }
+    }
+
+    /// Ends a trial of gates: its logs are kept and the rest removed. Says where they are.
+    pub(crate) fn leave_quietly(&self, trial: AgentId) {
+        let id = trial.to_string();
+        match self.keep_transcript(&id) {
+            Ok(kept) if kept.is_dir() => say(&format!("logs  {}", kept.display())),
+            // A known verdict leaves none.
+            Ok(_) => {}
             Err(e) => say(&format!("warning: {e:#}\n{}", self.kept())),
         }
     }

@@ -15,7 +15,7 @@ use mosaic_adapters::audit_file::FileAudit;
 use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::data_dir::DirLock;
 use mosaic_adapters::disk::{OffThread, drive};
-use mosaic_adapters::gates_local::{GateOptions, LocalGatekeeper, Trust as GateTrust};
+use mosaic_adapters::gates_local::{GateCache, GateOptions, LocalGatekeeper, Toolchain, Trust as GateTrust};
 use mosaic_adapters::git::GitRepositories;
 use mosaic_adapters::host_system::SystemHost;
 use mosaic_adapters::orders_files::{FileOrders, OrdersDir};
@@ -40,6 +40,9 @@ use mosaic_core::ports::store::StoreError;
 use mosaic_core::settings::Settings;
 
 use crate::config::{Config, Containment, Trust, real_env};
+
+/// Directory of setups and verdicts that may be used again, in the data directory.
+pub(crate) const GATE_CACHE: &str = "gate-cache";
 
 /// Longest time for writing down an order: a disk that hangs keeps nobody alive.
 const ORDER_WRITE: Duration = Duration::from_secs(5);
@@ -73,6 +76,8 @@ pub(crate) struct Overrides {
     pub(crate) allowed_repository: Option<PathBuf>,
     /// The file of approved digests, when it is not the data directory's own.
     pub(crate) trusted: Option<PathBuf>,
+    /// The directory of setups and verdicts that may be used again, when it is not the data directory's own.
+    pub(crate) gate_cache: Option<PathBuf>,
     /// The soft limit of open files that this program was started with, where it has raised its own.
     pub(crate) open_files: Option<u64>,
 }
@@ -82,6 +87,7 @@ pub(crate) struct Wired {
     pub(crate) orchestrator: Arc<Orchestrator>,
     trash: Arc<Trash>,
     short: Arc<ShortDirs>,
+    gate_cache: Arc<GateCache>,
     /// Where the damaged store lies that was found, if one was.
     pub(crate) set_aside: Option<PathBuf>,
     /// The values that must not leave this server.
@@ -113,9 +119,10 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
     let identity = options.identity();
     let git = Arc::new(GitRepositories::new(options).context("the git adapter cannot start")?);
     let short = Arc::new(ShortDirs::new(data.clone(), trash.clone()));
+    let passed = passed_variables(config, &known);
     let dirs = PrivateDirs::new(data.clone(), path_env.clone(), trash.clone())
         .with_short_dirs(short.clone())
-        .passing(passed_variables(config, &known))
+        .passing(passed.clone())
         .with_identity(identity);
     let sandbox: Arc<dyn Sandbox> = Arc::new(OffThread::<dyn Sandbox>::new(sandbox(dirs)));
     let wrappers = WRAPPERS.get().unwrap_or(&PortWrappers::PLAIN);
@@ -128,6 +135,8 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
     let processes = (wrappers.processes)(Arc::new(jobs));
     let transcripts = Arc::new(FileTranscripts::new(data.join("transcripts")));
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::knowing(Arc::clone(&known))));
+    let gate_cache = gate_cache(config, overrides, data);
+    let tools = Toolchain { path: path_env.clone(), passed };
     let gatekeeper = LocalGatekeeper::new(GateOptions {
         processes: processes.clone(),
         transcripts: transcripts.clone(),
@@ -139,7 +148,8 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
         isolator: Arc::new(isolation::isolator(config, &self_exe, data, &short)),
         at_once: isolation::gates_at_once(),
         variable: isolation::variable(&known),
-    });
+    })
+    .with_cache(gate_cache.clone(), tools);
     let ports = Ports {
         store,
         external_queue,
@@ -162,7 +172,7 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
         fleet,
     };
     let orchestrator = Orchestrator::new((wrappers.ports)(ports), settings(config)?);
-    Ok(Wired { orchestrator, trash, short, set_aside, known, _lock: lock })
+    Ok(Wired { orchestrator, trash, short, gate_cache, set_aside, known, _lock: lock })
 }
 
 /// Returns the variables of this server that agents get. Those that hold secrets are known from here on, before any agent can print
@@ -180,6 +190,12 @@ fn host(data: &Path, short: &Arc<ShortDirs>) -> SystemHost {
     SystemHost::new(data)
         .also(["agents", "repos", "transcripts"].map(|part| data.join(part)))
         .with_short_dirs(short.clone())
+}
+
+/// Returns the cache of setups and verdicts.
+fn gate_cache(config: &Config, overrides: &Overrides, data: &Path) -> Arc<GateCache> {
+    let root = overrides.gate_cache.clone().unwrap_or_else(|| data.join(GATE_CACHE));
+    Arc::new(GateCache::new(root, config.gate_cache))
 }
 
 /// Returns whose gate commands are run.
@@ -340,6 +356,9 @@ impl Wired {
         }
         if let Err(e) = self.trash.empty() {
             tracing::warn!(error = %e, "trash could not be emptied");
+        }
+        if let Err(e) = self.gate_cache.sweep() {
+            tracing::warn!(error = %e, "the trash of the cache of gates could not be emptied");
         }
         if let Err(e) = self.short.sweep() {
             tracing::warn!(error = %e, "temporary directories of agents could not be swept");

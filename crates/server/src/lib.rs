@@ -62,3 +62,4 @@ pub use mosaic_api::Code;
 pub use options::{Auth, PeerKey, ServerOptions};
 pub use router::{RouteInfo, router, routes};
 pub use serve::{serve, serve_control};
+pub use view::shown_gates;

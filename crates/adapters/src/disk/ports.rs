@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::gatekeeper::{
+    CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest, PrepareRequest, Prepared,
+};
 use mosaic_core::ports::runtime::{
     Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Runtime, RuntimeCapabilities,
 };
@@ -111,6 +113,15 @@ impl Gatekeeper for OffThread<dyn Gatekeeper> {
         let plan =
             async move { inner.plan(PlanRequest { profile, custom: &custom, base: &base, files }).await };
         drive(plan).await.map_err(no_answer)?
+    }
+
+    async fn prepare(
+        &self,
+        request: PrepareRequest,
+        base: Arc<dyn CommitSource>,
+    ) -> Result<Prepared, Failure> {
+        let inner = Arc::clone(&self.inner);
+        drive(async move { inner.prepare(request, base).await }).await.map_err(no_answer)?
     }
 
     async fn judge(

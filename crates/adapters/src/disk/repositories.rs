@@ -67,6 +67,7 @@ off_thread! { Commits:
     filtered(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) => (&repository, &base, &head) -> Vec<FilteredPath>;
     filters(repository: &RepositoryUrl, commit: &CommitId) => (&repository, &commit) -> Vec<FilterUse>;
     read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) => (&repository, &commit, &path, most) -> Option<Vec<u8>>;
+    objects(repository: &RepositoryUrl, commit: &CommitId, paths: &[String]) => (&repository, &commit, &paths) -> Vec<Option<String>>;
     list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) => (&repository, &commit, &below) -> Vec<String>;
     export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) => (&repository, &commit, &directory, &into) -> ();
     diff(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, form: DiffForm, most: usize) => (&repository, &base, &head, form, most) -> (Vec<u8>, bool);

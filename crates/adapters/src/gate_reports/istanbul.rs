@@ -36,7 +36,7 @@ struct File {
     lines: Option<Summary>,
     /// Of the full report: places of the statements by their numbers.
     statement_map: Option<Statements>,
-    /// How often each ran.
+    /// Number of runs of each.
     s: Option<Counts>,
 }
 

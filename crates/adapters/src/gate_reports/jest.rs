@@ -44,7 +44,7 @@ struct Report {
     files: bool,
 }
 
-/// What the report says about itself.
+/// Numbers and verdict of the report about itself.
 #[derive(Default)]
 struct Claims {
     total: Option<u64>,

@@ -32,7 +32,7 @@ struct LibtestReader {
     told: Option<String>,
     /// Failed tests of the block, until its end: their messages may come after their results.
     failed: Vec<FailedTest>,
-    /// What was told about tests of the block: places and messages by their names.
+    /// Places and messages of tests of the block, by their names.
     messages: HashMap<String, FailedTest>,
 }
 

@@ -1,4 +1,4 @@
-//! What pytest prints: the numbers of its last line, the tests of its short summary, and the places of its tracebacks.
+//! Printed output of pytest: the numbers of its last line, the tests of its short summary, and the places of its tracebacks.
 //!
 //! Its JUnit report is read by the same name. A session without its last line was ended from within.
 
@@ -31,7 +31,7 @@ struct PytestReader {
     selected: Option<u64>,
     /// Title of the traceback that is being read.
     section: Option<String>,
-    /// What tracebacks say, by their titles.
+    /// Places and messages of tracebacks, by their titles.
     told: HashMap<String, FailedTest>,
     /// Ids of tests that were run again.
     rerun: Vec<String>,

@@ -39,7 +39,7 @@ struct TrxReader {
     claims: Claims,
     /// The results that are being read, each inside the one before: a test with rows of data has one for each.
     results: Vec<TestOutcome>,
-    /// Which text is being read.
+    /// The text that is being read.
     into: Option<Part>,
     fault: Option<Malformed>,
 }

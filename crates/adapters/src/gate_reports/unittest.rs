@@ -1,4 +1,4 @@
-//! What Python's `unittest` prints: the tests that failed with their tracebacks, `Ran N tests` and the line of numbers.
+//! Printed output of Python's `unittest`: the tests that failed with their tracebacks, `Ran N tests` and the line of numbers.
 
 use mosaic_core::limits;
 

@@ -158,6 +158,7 @@ impl Course<'_> {
         }
         let mut evidence = self.evidence(place);
         let command = place.reports.as_ref().map_or(command.clone(), |directory| directory.command(command));
+        let command = after_setup(judging.setup_first.as_deref(), command);
         let mut output = CapturedOutput::of(gate);
         let (ended, log) = run::run(options, judging, place, gate, &command, attempt, &mut output).await?;
         evidence.output = Arc::new(output);
@@ -277,4 +278,12 @@ fn masked(scanner: &dyn SecretScanner, mut result: GateResult) -> GateResult {
         finding.path = finding.path.take().map(|path| scanner.mask(&path));
     }
     result
+}
+
+/// Returns a command that runs the setup before; what the setup prints is only shown when it fails, because a report may be read
+/// from the output.
+fn after_setup(setup: Option<&str>, command: String) -> String {
+    let Some(setup) = setup else { return command };
+    let log = "\"${TMPDIR:-/tmp}/setup.log\"";
+    format!("{{ {setup}\n}} >{log} 2>&1 || {{ echo 'the setup does not work with this commit:'; cat {log}; exit 1; }}\n{command}")
 }

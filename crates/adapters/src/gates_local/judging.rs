@@ -13,6 +13,7 @@ use mosaic_core::ports::gatekeeper::{CommitSource, JudgeRequest};
 use tokio::sync::Semaphore;
 
 use super::options::GateOptions;
+use super::setup::Given;
 use crate::isolation::Means;
 
 /// A judgement that can begin.
@@ -33,6 +34,10 @@ pub(super) struct Judging {
     pub(super) isolation: Isolation,
     /// What people should know of it.
     pub(super) warnings: Vec<String>,
+    /// Files of the setup that its gates find.
+    pub(super) given: Option<Given>,
+    /// The setup's command, where each gate has to run it first.
+    pub(super) setup_first: Option<String>,
     /// Lets so many gates run at once.
     pub(super) at_once: Semaphore,
     begun: Duration,
@@ -53,7 +58,21 @@ pub(super) async fn begin(
         Means::Nothing(why) => (Isolation::Weak, vec![weak(why)]),
     };
     let at_once = Semaphore::new(options.at_once.max(1));
-    Ok(Judging { agent, round, commit, plan, changed_lines, checkout, isolation, warnings, at_once, begun })
+    let (given, setup_first) = (None, None);
+    Ok(Judging {
+        agent,
+        round,
+        commit,
+        plan,
+        changed_lines,
+        checkout,
+        isolation,
+        warnings,
+        given,
+        setup_first,
+        at_once,
+        begun,
+    })
 }
 
 /// Says what weak isolation means and how to do better.

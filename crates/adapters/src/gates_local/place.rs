@@ -39,11 +39,14 @@ pub(super) async fn make(
     // The agent's own place is not reused: programs that it left in its HOME or its cache would run as part of the judgement.
     let handle = options.sandbox.prepare(judging.agent, Purpose::Gate, &Policy::of_gates()).await?;
     let (isolator, isolated) = (options.isolator.clone(), judging.is_isolated());
-    let (from, place) = (judging.checkout.clone(), handle.clone());
+    let (from, place, given) = (judging.checkout.clone(), handle.clone(), judging.given.clone());
     let made = tokio::task::spawn_blocking(move || {
         let account = isolator.account()?;
         let tree = place.own.join(TREE);
         let borrowed = tree_copy::make(&from, &tree, &account, isolated)?;
+        if let Some(given) = given {
+            given.to_home(&place.home)?;
+        }
         hand_over(&place.home, &account)?;
         hand_over(&place.tmp, &account)?;
         Ok((account, borrowed, tree))
@@ -61,10 +64,14 @@ pub(super) async fn make(
     }
 }
 
-/// Gives a directory and the files that the sandbox put into it to the gate's user.
+/// Gives a directory and everything in it to the gate's user. Nothing has run in there yet.
 fn hand_over(directory: &Path, account: &Account) -> io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
-        isolation::give(&entry?.path(), account)?;
+        let entry = entry?;
+        match entry.file_type()?.is_dir() {
+            true => hand_over(&entry.path(), account)?,
+            false => isolation::give(&entry.path(), account)?,
+        }
     }
     isolation::give(directory, account)
 }

@@ -154,6 +154,15 @@ impl Commits for GitRepositories {
         self.read_file_now(repository, commit, path, most).await.map_err(GitError::at_edge)
     }
 
+    async fn objects(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+        paths: &[String],
+    ) -> Result<Vec<Option<String>>, Failure> {
+        self.objects_now(repository, commit, paths).await.map_err(GitError::at_edge)
+    }
+
     async fn list_files(
         &self,
         repository: &RepositoryUrl,

@@ -18,7 +18,7 @@ use crate::uid_range::{UidLease, UidRange};
 /// Path of the working tree inside.
 pub(crate) const TREE: &str = "/src";
 /// Path of the home inside.
-const HOME: &str = "/home/user";
+pub(crate) const HOME: &str = "/home/user";
 /// Path of the temporary directory inside; it is short enough for sockets.
 pub(crate) const TMP: &str = "/tmp";
 /// Longest time of the trial that finds out what this machine allows.

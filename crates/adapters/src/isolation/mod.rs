@@ -18,7 +18,7 @@ mod view;
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-pub(crate) use isolator::{Account, Isolated, Place, TMP, TREE, give};
+pub(crate) use isolator::{Account, HOME, Isolated, Place, TMP, TREE, give};
 pub use isolator::{Isolator, Means};
 pub(crate) use spec::Outcome;
 

@@ -11,6 +11,7 @@ mod caretaker;
 mod conformance;
 mod gates_isolated;
 mod gates_local;
+mod gates_setup;
 mod git;
 mod orders_files;
 mod process;

@@ -92,7 +92,7 @@ pub fn blame(agent: &Agent, failure: &Failure, default_runtime: &str) -> Blame {
             _ => Blame::Task,
         },
         State::Confining { .. } => match kind {
-            K::Stopped => Blame::Task,
+            K::Stopped | K::Setup => Blame::Task,
             _ => Blame::Node(Part::Machine),
         },
         State::Launching { .. } | State::Working => match kind {

@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::ids::{CommitId, Word};
 use super::secrets::SecretFinding;
 
+mod fault;
 mod stored_gate;
+
+pub use fault::GateFault;
 
 /// Report that a gate is judged by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -235,6 +238,9 @@ pub struct GateResult {
     /// The verdict on the same tree, definition and toolchain was known, so that nothing ran.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub cached: bool,
+    /// The red result lies on this, and not on the work that was judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<GateFault>,
 }
 
 impl GateResult {
@@ -252,6 +258,7 @@ impl GateResult {
             tests: None,
             coverage: None,
             cached: false,
+            fault: None,
         }
     }
 }
@@ -301,9 +308,10 @@ impl GateReport {
         Self { commit, results, verdict, isolation: Isolation::default(), warnings: Vec::new() }
     }
 
-    /// Returns the findings of all gates, at most [`crate::limits::FINDINGS`].
+    /// Returns the findings that lie on the work, of all gates, at most [`crate::limits::FINDINGS`].
     pub fn findings(&self) -> Vec<Finding> {
-        self.results.iter().flat_map(|r| r.findings.iter().cloned()).take(crate::limits::FINDINGS).collect()
+        let own = self.results.iter().filter(|r| r.fault.is_none());
+        own.flat_map(|r| r.findings.iter().cloned()).take(crate::limits::FINDINGS).collect()
     }
 }
 

@@ -85,6 +85,8 @@ pub enum FailureKind {
     MissingRepository,
     /// A strict profile names gates that nobody defines.
     GatesUndefined,
+    /// The repository's setup failed, or a program that it or a gate needs is not on this machine.
+    Setup,
     /// HEAD does not descend from the base.
     Diverged,
     /// The agent's work cannot be published as it is.
@@ -125,7 +127,8 @@ impl FailureKind {
             | K::BadInput
             | K::MissingBranch
             | K::MissingRepository
-            | K::GatesUndefined => false,
+            | K::GatesUndefined
+            | K::Setup => false,
             K::Stopped
             | K::Diverged
             | K::Unpublishable
@@ -152,9 +155,12 @@ impl FailureKind {
             K::Disk => EndReason::Disk,
             K::PushRejected | K::PushNotShown => EndReason::PushRejected,
             K::RemoteAuth if !in_setup => EndReason::PushRejected,
-            K::ProgramMissing | K::RemoteAuth | K::BadInput | K::MissingBranch | K::MissingRepository => {
-                EndReason::SetupFailed
-            }
+            K::ProgramMissing
+            | K::RemoteAuth
+            | K::BadInput
+            | K::MissingBranch
+            | K::MissingRepository
+            | K::Setup => EndReason::SetupFailed,
             _ if in_setup => EndReason::SetupFailed,
             K::Crash | K::NoResult | K::Network | K::ModelServer | K::RemoteBusy | K::Internal => {
                 EndReason::AgentError

@@ -64,3 +64,24 @@ pub const HISTORY_RUNS: usize = 50;
 pub const LOG_RANGE_BYTES: usize = 1024 * 1024;
 /// Pause between two looks at a gate's log that is being written, for a reader that follows it.
 pub const LOG_LOOK: Duration = Duration::from_millis(200);
+/// Most bytes of what setups and gates made that is kept for the next run, unless the operator says otherwise: a dozen trees of
+/// dependencies of large applications.
+pub const GATE_CACHE_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+/// Longest time for which it is kept unused: a lock file that nobody had for two weeks was replaced.
+pub const GATE_CACHE_AGE: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Most files of one entry: several times what the largest trees of dependencies have.
+pub const GATE_CACHE_FILES: u64 = 2_000_000;
+/// Most entries that are looked at in one eviction; with the bound of bytes there are hundreds.
+pub const GATE_CACHE_ENTRIES: usize = 10_000;
+/// Largest note beside an entry, in bytes: the paths of some ten thousand files.
+pub const GATE_CACHE_NOTE_BYTES: u64 = 16 * 1024 * 1024;
+/// Largest text file in an entry in which paths are rewritten, in bytes: scripts and settings are far smaller.
+pub const GATE_CACHE_TEXT_BYTES: u64 = 1024 * 1024;
+/// Time between two looks whether another task has finished the same setup.
+pub const GATE_CACHE_LOOK: Duration = Duration::from_millis(100);
+/// Largest report that is remembered, in bytes: findings are bounded, and one of this size is no common one.
+pub const GATE_VERDICT_BYTES: u64 = 4 * 1024 * 1024;
+/// Most verdicts that are remembered: those of the last thousands of commits.
+pub const GATE_VERDICTS: usize = 4096;
+/// Longest time for which a red verdict is believed: the network may have been its cause.
+pub const RED_VERDICT_AGE: Duration = Duration::from_secs(3600);

@@ -62,6 +62,32 @@ pub struct JudgeRequest {
     pub changed_lines: Option<Vec<ChangedLines>>,
 }
 
+/// Inputs of the preparations for an agent.
+#[derive(Debug, Clone)]
+pub struct PrepareRequest {
+    /// The agent.
+    pub agent: AgentId,
+    /// Number of the run that begins, from 1; names its log.
+    pub round: u32,
+    /// The repository.
+    pub repository: RepositoryUrl,
+    /// The base commit.
+    pub base: CommitId,
+    /// The plan made at checkout.
+    pub plan: GatePlan,
+    /// The agent's tree, as long as no program of the agent's has had it.
+    pub tree: Option<PathBuf>,
+    /// Home directory of the agent's program.
+    pub home: PathBuf,
+}
+
+/// Result of the preparations.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Prepared {
+    /// Warnings that a person should read, such as about a gate that is red on the base.
+    pub warnings: Vec<String>,
+}
+
 /// Form in which a gatekeeper reads a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CommitForm {
@@ -79,6 +105,17 @@ pub trait CommitSource: Send + Sync {
 
     /// Returns a git bundle of the commit, as `HEAD`, that stands on the base. The file is removed with the agent's tree.
     async fn bundle(&self) -> Result<PathBuf, Failure>;
+
+    /// Returns the object ids of paths in the commit, `None` for one that it does not have; the empty path is the commit's whole
+    /// tree. Where they are not known at all, nothing that depends on them is remembered.
+    async fn objects(&self, paths: &[String]) -> Result<Vec<Option<String>>, Failure> {
+        Ok(vec![None; paths.len()])
+    }
+
+    /// Returns the content of the base commit; `None` where it is not at hand, and then nothing is compared with it.
+    fn base(&self) -> Option<Arc<dyn CommitSource>> {
+        None
+    }
 }
 
 /// Plans and judges.
@@ -91,9 +128,19 @@ pub trait Gatekeeper: Send + Sync {
     /// profile and never remove one. Fails with `BadInput` when the definitions cannot be read.
     async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
 
+    /// Makes an agent's surroundings ready before its program starts: runs the plan's setup where its result is not known, and puts
+    /// what it made into the tree and the home. Fails with `Setup` when the setup fails or a program that the plan needs is not
+    /// here; its log is then among the agent's. Dropping the future leaves no job behind once
+    /// [`super::processes::Processes::stop`] has run for the agent.
+    async fn prepare(
+        &self,
+        request: PrepareRequest,
+        base: Arc<dyn CommitSource>,
+    ) -> Result<Prepared, Failure>;
+
     /// Runs the plan's gates, each under its deadline, and reports. A gate that cannot be judged is an error in
     /// the report, never a pass; a fault of this machine (no supervisor, no disk) is a failure, which says nothing
-    /// about the commit. Commands run in a place that no agent ever saw, and the checkout is removed afterwards. Dropping
+    /// about the commit. A gate that is red on the base in the same way is marked as no fault of the commit. Commands run in a place that no agent ever saw, and the checkout is removed afterwards. Dropping
     /// the future leaves no job behind once [`super::processes::Processes::stop`] has run for the agent.
     async fn judge(
         &self,

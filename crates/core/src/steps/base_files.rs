@@ -13,7 +13,7 @@ use crate::ports::gatekeeper::BaseFiles;
 use crate::ports::repositories::Commits;
 
 /// The files of one commit.
-pub(super) struct CommitFiles {
+pub(crate) struct CommitFiles {
     commits: Arc<dyn Commits>,
     repository: RepositoryUrl,
     commit: CommitId,
@@ -22,11 +22,17 @@ pub(super) struct CommitFiles {
 impl CommitFiles {
     /// Returns the files of the agent's base commit.
     pub(super) fn of(context: &StepContext<'_>, base: &CommitId) -> Arc<dyn BaseFiles> {
-        Arc::new(Self {
-            commits: Arc::clone(&context.orchestrator.ports.commits),
-            repository: context.agent.spec.context.repository.clone(),
-            commit: base.clone(),
-        })
+        let commits = Arc::clone(&context.orchestrator.ports.commits);
+        Self::at(commits, context.agent.spec.context.repository.clone(), base.clone())
+    }
+
+    /// Returns the files of a commit.
+    pub(crate) fn at(
+        commits: Arc<dyn Commits>,
+        repository: RepositoryUrl,
+        commit: CommitId,
+    ) -> Arc<dyn BaseFiles> {
+        Arc::new(Self { commits, repository, commit })
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct StepState {
     pub(super) running: Option<Running>,
     /// The tracked paths of the base commit.
     pub(super) files: Option<Vec<String>>,
+    /// Warnings of step 4, told with the end of step 5.
+    pub(super) warnings: Vec<String>,
     /// The tree made by step 3.
     pub(super) tree: Option<Worktree>,
     /// The kill that is being carried out has stopped every process already.

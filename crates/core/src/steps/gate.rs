@@ -86,7 +86,7 @@ fn source(context: &StepContext<'_>, base: &CommitId, head: &CommitId) -> Judged
         commit: head.clone(),
         label: format!("{}-{}", round(context), o.ports.chance.agent_id().short()),
     };
-    JudgedCommit::new(Arc::clone(&o.ports.trees), request)
+    JudgedCommit::new(Arc::clone(&o.ports.trees), Arc::clone(&o.ports.commits), request)
 }
 
 fn round(context: &StepContext<'_>) -> u32 {

@@ -8,19 +8,20 @@ use tokio::sync::OnceCell;
 
 use crate::domain::outcome::Failure;
 use crate::ports::gatekeeper::{CommitForm, CommitSource};
-use crate::ports::repositories::{JudgingCheckout, JudgingRequest, Trees};
+use crate::ports::repositories::{Commits, JudgingCheckout, JudgingRequest, Trees};
 
 /// A commit of the server's bare repository.
-pub(super) struct JudgedCommit {
+pub(crate) struct JudgedCommit {
     trees: Arc<dyn Trees>,
+    commits: Arc<dyn Commits>,
     request: JudgingRequest,
     checkout: OnceCell<JudgingCheckout>,
     bundle: OnceCell<PathBuf>,
 }
 
 impl JudgedCommit {
-    pub(super) fn new(trees: Arc<dyn Trees>, request: JudgingRequest) -> Self {
-        Self { trees, request, checkout: OnceCell::new(), bundle: OnceCell::new() }
+    pub(crate) fn new(trees: Arc<dyn Trees>, commits: Arc<dyn Commits>, request: JudgingRequest) -> Self {
+        Self { trees, commits, request, checkout: OnceCell::new(), bundle: OnceCell::new() }
     }
 
     /// Makes the commit's content in this form.
@@ -32,7 +33,7 @@ impl JudgedCommit {
     }
 
     /// Returns what a person should know of the checkout; nothing when none was made.
-    pub(super) fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         self.checkout.get().map(|checkout| checkout.warnings.clone()).unwrap_or_default()
     }
 }
@@ -47,5 +48,18 @@ impl CommitSource for JudgedCommit {
     async fn bundle(&self) -> Result<PathBuf, Failure> {
         let make = || self.trees.bundle_for_judging(&self.request);
         self.bundle.get_or_try_init(make).await.cloned()
+    }
+
+    async fn objects(&self, paths: &[String]) -> Result<Vec<Option<String>>, Failure> {
+        self.commits.objects(&self.request.repository, &self.request.commit, paths).await
+    }
+
+    fn base(&self) -> Option<Arc<dyn CommitSource>> {
+        let request = JudgingRequest {
+            commit: self.request.base.clone(),
+            label: format!("{}-base", self.request.label),
+            ..self.request.clone()
+        };
+        Some(Arc::new(Self::new(Arc::clone(&self.trees), Arc::clone(&self.commits), request)))
     }
 }

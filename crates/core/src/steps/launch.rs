@@ -70,7 +70,7 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
     let session = opening.session.clone();
     let cursor = TranscriptCursor::default();
     step_state.running = Some(Running { job, dialogue, opening, runtime, credential, cursor, ours: true });
-    Ok(Event::Launched { session, warnings: Vec::new() })
+    Ok(Event::Launched { session, warnings: std::mem::take(&mut step_state.warnings) })
 }
 
 /// Data that a later server needs to take part in the conversation; see [`super::resume`].

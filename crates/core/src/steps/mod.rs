@@ -2,7 +2,7 @@
 //! event; the sequence is decided in [`crate::domain::lifecycle`].
 
 pub(crate) mod admit;
-mod base_files;
+pub(crate) mod base_files;
 mod briefing;
 mod checkout;
 mod commit;
@@ -11,7 +11,7 @@ pub(crate) mod context;
 pub(crate) mod freeze;
 mod gate;
 mod harvest_job;
-mod judged_commit;
+pub(crate) mod judged_commit;
 mod launch;
 pub(crate) mod lease;
 pub(crate) mod live;

@@ -15,7 +15,7 @@ use crate::domain::facts::{Fact, GitSalvaged};
 use crate::domain::ids::AgentId;
 use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::{Event, Salvage};
-use crate::domain::outcome::Failure;
+use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::publication::RemoteLook;
 use crate::domain::stop::{StopCause, StopReceipt};
 use crate::driver::AgentHandle;
@@ -101,6 +101,15 @@ pub(super) async fn run(context: &StepContext<'_>, step_state: &mut StepState) -
         }
     }
     Event::Unwound { salvage, pending: pending(&left), look, warnings }
+}
+
+/// Releases what a trial of gates holds: it has neither a record nor work.
+pub(crate) async fn release_trial(o: &Orchestrator, id: AgentId) -> Result<(), Failure> {
+    let failed = |why: String| Failure::new(FailureKind::Internal, why);
+    o.stop_jobs(id, Duration::ZERO).await.map_err(|e| failed(e.to_string()))?;
+    o.ports.sandbox.release(id).await?;
+    o.ports.trees.remove(id).await?;
+    o.ports.processes.forget(id).await.map_err(|e| failed(e.to_string()))
 }
 
 /// A harvest is a job, and no job outlives the lease: while that is over by this node's clock, the next heartbeat is

@@ -13,7 +13,7 @@ pub(crate) use fleet::{
     NodeArgs, NodeDrainArgs, NodeRemoveArgs, NodesAction, NodesArgs, QueueAction, QueueArgs,
 };
 pub(crate) use gates::GatesArgs;
-pub(crate) use gates_command::{GatesCommand, GatesExplainArgs, GatesInitArgs, TrustArgs};
+pub(crate) use gates_command::{GatesCommand, GatesExplainArgs, GatesInitArgs, GatesRunArgs, TrustArgs};
 pub(crate) use look::{DiffArgs, LogsArgs, PsArgs, StatusArgs, WaitArgs};
 pub(crate) use orders::{
     AnswerArgs, DrainArgs, DrillArgs, FreezeArgs, KillAllArgs, KillArgs, KillswitchArgs, PruneArgs,

@@ -27,6 +27,7 @@ pub(super) fn run(session: &Session, args: &GatesArgs) -> Result<Exit, Problem> 
     match &args.command {
         Some(GatesCommand::Explain(args)) => return super::gates_explain::run(session, args),
         Some(GatesCommand::Init(args)) => return super::gates_explain::init(session, args),
+        Some(GatesCommand::Run(args)) => return super::gates_run::run(session, args),
         None => {}
     }
     let client = session.client()?;

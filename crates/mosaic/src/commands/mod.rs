@@ -13,6 +13,7 @@ mod drill;
 mod freeze;
 mod gates;
 mod gates_explain;
+mod gates_run;
 mod kill;
 mod kill_all;
 mod killswitch;

@@ -24,6 +24,7 @@ use crate::session::{Session, say};
 use crate::transcript;
 use crate::trust;
 use crate::view::admitted_name;
+use crate::wire;
 
 /// The server that the task is given to.
 struct Server {
@@ -114,6 +115,8 @@ fn in_process(
         allowed_repository: Some(allowed_repository),
         trust: choice,
         trusted: Some(trust::file(&config.data_dir)),
+        // Common to all runs: what one has set up serves the next.
+        gate_cache: Some(config.data_dir.join(wire::GATE_CACHE)),
     };
     // Only now, because the approved digests above are common to all runs and lie in the common directory.
     state.path().clone_into(&mut config.data_dir);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mosaic_adapters::uid_range::UidRange;
+use mosaic_adapters::gates_local::CacheBounds;
 use mosaic_core::domain::retention::Retention;
 use mosaic_core::limits;
 
@@ -110,6 +111,8 @@ pub(crate) struct Config {
     pub(crate) token: Option<Secret>,
     /// `MOSAIC_KEEP_DAYS`, `MOSAIC_KEEP_RECORDS_DAYS`, `MOSAIC_KEEP_BYTES`, `MOSAIC_DISK_FLOOR_BYTES`.
     pub(crate) retention: Retention,
+    /// `MOSAIC_GATE_CACHE_BYTES`, `MOSAIC_GATE_CACHE_DAYS`.
+    pub(crate) gate_cache: CacheBounds,
     /// `MOSAIC_LOG`: `error`, `warn`, `info`, `debug` or `trace`.
     pub(crate) log: String,
     /// `MOSAIC_LOG_FORMAT`.
@@ -199,6 +202,7 @@ impl Config {
             url: None,
             token: None,
             retention: Retention::default(),
+            gate_cache: CacheBounds::default(),
             log: "info".to_owned(),
             log_format: LogFormat::Auto,
             ascii: false,

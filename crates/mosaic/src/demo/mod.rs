@@ -96,7 +96,7 @@ fn run(config: &Config, interrupts: &interrupt::Interrupts) -> anyhow::Result<()
     println!("  made    {} (a bash calculator, its remote beside it)", place.join("calc").display());
     let server = start_local(
         &demo_config(config, &place),
-        LocalOptions { allowed_repository: None, trust: Trust::All, trusted: None },
+        LocalOptions { allowed_repository: None, trust: Trust::All, trusted: None, gate_cache: None },
     )?;
     println!("  server  {} (embedded store, ends with this demo)\n", server.url());
     let stop = server.stopper();

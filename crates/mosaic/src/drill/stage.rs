@@ -52,7 +52,12 @@ impl Stage {
         drill.runtime = "command".to_owned();
         drill.command = Some(format!("'{}' {SUBCOMMAND} {}", own.display(), stage.mark));
         (drill.slots, drill.kill_grace) = (agents, GRACE);
-        let options = LocalOptions { allowed_repository: Some(remote), trust: Trust::Ask, trusted: None };
+        let options = LocalOptions {
+            allowed_repository: Some(remote),
+            trust: Trust::Ask,
+            trusted: None,
+            gate_cache: None,
+        };
         let server = start_local(&drill, options)?;
         let stop = server.stopper();
         interrupts.tell(move || {

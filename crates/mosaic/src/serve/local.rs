@@ -25,6 +25,8 @@ pub(crate) struct LocalOptions {
     pub(crate) trust: Trust,
     /// The file of approved digests, when it is not the data directory's own.
     pub(crate) trusted: Option<PathBuf>,
+    /// The directory of setups and verdicts, when it is not the data directory's own.
+    pub(crate) gate_cache: Option<PathBuf>,
 }
 
 /// A server inside this process. Dropping it releases everything at once.
@@ -39,11 +41,11 @@ pub(crate) struct LocalServer {
 /// Starts a server inside this process, on a free port.
 pub(crate) fn start_local(config: &Config, options: LocalOptions) -> anyhow::Result<LocalServer> {
     logging::start_quiet(config);
-    let (allowed_repository, trusted) = (options.allowed_repository, options.trusted);
-    let overrides = Overrides { allowed_repository, trusted, open_files: None };
+    let LocalOptions { allowed_repository, trust, trusted, gate_cache } = options;
+    let overrides = Overrides { allowed_repository, trusted, gate_cache, open_files: None };
     let mut config = config.clone();
     // The configured port may be the one of a server that runs beside this command.
-    (config.port, config.trust) = (0, Some(options.trust));
+    (config.port, config.trust) = (0, Some(trust));
     // Its own store, whatever is named: what it runs is on this machine, and nobody else may take it.
     config.valkey = ValkeyConfig::default();
     let (order, stop) = watch::channel(Stop::No);

@@ -9,6 +9,11 @@ use mosaic_core::domain::secrets::SecretFinding;
 
 use super::shown::Shown;
 
+/// Returns a plan and a report as types of the API, for a command that judges without a server.
+pub fn shown_gates(plan: &GatePlan, report: &GateReport) -> (mosaic_api::GatePlan, mosaic_api::GateReport) {
+    (plan.shown(), report.shown())
+}
+
 impl Shown for Word {
     type View = String;
 
@@ -135,7 +140,7 @@ impl Shown for GateResult {
 
     fn shown(&self) -> Self::View {
         let Self { name, outcome, command, exit_code, duration_ms, summary, findings, log, .. } = self;
-        let Self { tests, coverage, cached, .. } = self;
+        let Self { tests, coverage, cached, fault, .. } = self;
         mosaic_api::GateResult {
             name: name.to_string(),
             outcome: outcome.shown(),
@@ -148,6 +153,7 @@ impl Shown for GateResult {
             tests: tests.shown(),
             coverage: coverage.shown(),
             cached: *cached,
+            fault: fault.shown(),
         }
     }
 }

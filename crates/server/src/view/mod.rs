@@ -10,5 +10,6 @@ mod shown;
 mod words;
 
 pub(crate) use agents::{agent_path, archive_fault, brief, full, links, status, warnings, with_kept};
+pub use gates::shown_gates;
 pub(crate) use nodes::{breakers, node};
 pub(crate) use shown::Shown;

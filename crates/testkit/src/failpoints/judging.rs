@@ -6,7 +6,9 @@ use std::sync::Arc;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::Failure;
-use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::gatekeeper::{
+    CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest, PrepareRequest, Prepared,
+};
 use mosaic_core::ports::runtime::{
     Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Runtime, RuntimeCapabilities,
 };
@@ -16,6 +18,7 @@ use super::wrap::wrap;
 
 wrap! { Gatekeeper as "gatekeeper" {
     last plan(request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
+    first prepare(request: PrepareRequest, base: Arc<dyn CommitSource>) -> Result<Prepared, Failure>;
     plain reads() -> CommitForm;
     first judge(request: JudgeRequest, source: Arc<dyn CommitSource>) -> Result<GateReport, Failure>;
 } }

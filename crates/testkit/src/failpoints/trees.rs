@@ -53,6 +53,7 @@ wrap! { Commits as "repositories" {
     last filtered(repository: &RepositoryUrl, base: &CommitId, head: &CommitId) -> Result<Vec<FilteredPath>, Failure>;
     last filters(repository: &RepositoryUrl, commit: &CommitId) -> Result<Vec<FilterUse>, Failure>;
     last read_file(repository: &RepositoryUrl, commit: &CommitId, path: &str, most: usize) -> Result<Option<Vec<u8>>, Failure>;
+    last objects(repository: &RepositoryUrl, commit: &CommitId, paths: &[String]) -> Result<Vec<Option<String>>, Failure>;
     last list_files(repository: &RepositoryUrl, commit: &CommitId, below: &str) -> Result<Vec<String>, Failure>;
     first export(repository: &RepositoryUrl, commit: &CommitId, directory: &str, into: &Path) -> Result<(), Failure>;
     last diff(repository: &RepositoryUrl, base: &CommitId, head: &CommitId, form: DiffForm, most: usize) -> Result<(Vec<u8>, bool), Failure>;

@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use mosaic_core::domain::gates::{GateDefinition, GateOutcome, GatePlan, GateReport, GateResult};
 use mosaic_core::domain::ids::{AgentId, CommitId};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::gatekeeper::{
+    CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest, PrepareRequest, Prepared,
+};
 use mosaic_core::ports::repositories::JudgingCheckout;
 
 use super::knobs::Broken;
@@ -23,6 +25,9 @@ impl Gatekeeper for Part {
         let tests = || GateDefinition::of_command("tests".parse().expect("a word"), "true".to_owned());
         let gates = broken.then(tests).into_iter().collect();
         Ok(GatePlan { gates, trusted: true, ..GatePlan::default() })
+    }
+    async fn prepare(&self, _: PrepareRequest, _: Arc<dyn CommitSource>) -> Result<Prepared, Failure> {
+        Ok(Prepared::default())
     }
     async fn judge(&self, request: JudgeRequest, _: Arc<dyn CommitSource>) -> Result<GateReport, Failure> {
         let outcome = match self.0.knobs.works(self.1.as_str(), Broken::Gate) {

@@ -128,6 +128,14 @@ impl Commits for ReadableRepositories {
     ) -> Result<Option<Vec<u8>>, Failure> {
         Err(unused())
     }
+    async fn objects(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        _: &[String],
+    ) -> Result<Vec<Option<String>>, Failure> {
+        Err(unused())
+    }
     async fn list_files(&self, _: &RepositoryUrl, _: &CommitId, _: &str) -> Result<Vec<String>, Failure> {
         Err(unused())
     }

@@ -201,6 +201,14 @@ impl Commits for Part {
     ) -> Result<Option<Vec<u8>>, Failure> {
         Ok(None)
     }
+    async fn objects(
+        &self,
+        _: &RepositoryUrl,
+        _: &CommitId,
+        paths: &[String],
+    ) -> Result<Vec<Option<String>>, Failure> {
+        Ok(vec![None; paths.len()])
+    }
     async fn list_files(&self, _: &RepositoryUrl, _: &CommitId, _: &str) -> Result<Vec<String>, Failure> {
         Ok(Vec::new())
     }

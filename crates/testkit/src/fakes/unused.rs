@@ -8,7 +8,9 @@ use async_trait::async_trait;
 use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::{AgentId, Word};
 use mosaic_core::domain::outcome::{Failure, FailureKind};
-use mosaic_core::ports::gatekeeper::{CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest};
+use mosaic_core::ports::gatekeeper::{
+    CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest, PrepareRequest, Prepared,
+};
 use mosaic_core::ports::processes::{Adopted, Job, JobSpec, ProcessError, Processes, StopReceipt, Usage};
 use mosaic_core::ports::runtime::{
     Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Runtime, RuntimeCapabilities,
@@ -155,6 +157,9 @@ impl Gatekeeper for Unused {
         CommitForm::Checkout
     }
     async fn plan(&self, _: PlanRequest<'_>) -> Result<GatePlan, Failure> {
+        Err(unused())
+    }
+    async fn prepare(&self, _: PrepareRequest, _: Arc<dyn CommitSource>) -> Result<Prepared, Failure> {
         Err(unused())
     }
     async fn judge(&self, _: JudgeRequest, _: Arc<dyn CommitSource>) -> Result<GateReport, Failure> {

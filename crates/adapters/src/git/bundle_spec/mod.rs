@@ -41,6 +41,9 @@ pub(crate) struct Spec {
     /// not the agent's work.
     #[serde(default)]
     pub(crate) given_tags: PathBuf,
+    /// Paths in the tree that its setup made: no work of the agent's, as long as it does not commit them itself.
+    #[serde(default)]
+    pub(crate) outputs: Vec<PathBuf>,
     pub(crate) trailers: [String; 2],
     pub(crate) author: (String, String),
     /// The git program and the `PATH` that it gets: the server's, not the agent's.

@@ -16,6 +16,7 @@ pub(super) mod kept_refs;
 pub(super) mod last_fetch;
 mod local_push;
 pub(super) mod new_entries;
+mod object_ids;
 pub(super) mod old_objects;
 pub(super) mod operator_attributes;
 pub(super) mod pack_refs;

@@ -205,7 +205,7 @@ impl Entry {
 }
 
 /// Tells whether a path can be that of a tracked file and is safe to join to a directory.
-fn is_tracked_path(path: &str) -> bool {
+pub(super) fn is_tracked_path(path: &str) -> bool {
     let bad =
         |part: &str| part.is_empty() || part == "." || part == ".." || part.eq_ignore_ascii_case(".git");
     !path.contains('\0') && !path.split('/').any(bad)

@@ -93,23 +93,29 @@ impl<'a> Walk<'a> {
 
     /// Asks which of these names the rules leave out; what is tracked never is.
     fn left_out(&mut self, here: &[Name]) -> BTreeSet<Vec<u8>> {
-        let mut asked = Vec::new();
+        let (mut asked, mut out) = (Vec::new(), BTreeSet::new());
         for one in here {
             if self.tracked.contains(&one.path) {
                 continue;
             }
+            let is_given = self.spec.outputs.iter().any(|path| path.as_os_str().as_bytes() == one.path);
             if handles::kind(&one.stat) != FileType::Directory {
-                asked.push(one.path.clone());
+                match is_given {
+                    true => drop(out.insert(one.path.clone())),
+                    false => asked.push(one.path.clone()),
+                }
                 continue;
             }
             let below = [one.path.as_slice(), b"/"].concat();
             let first = self.tracked.range(below.clone()..).next();
-            if first.is_none_or(|path| !path.starts_with(&below)) {
-                asked.push(below);
+            // What the agent committed of it itself is its work like anything else.
+            match first.is_none_or(|path| !path.starts_with(&below)) {
+                true if is_given => drop(out.insert(one.path.clone())),
+                true => asked.push(below),
+                false => {}
             }
         }
         let verdicts = self.rules.leave_out(&asked);
-        let mut out = BTreeSet::new();
         for (path, verdict) in asked.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict != Verdict::In)
         {
             let path = path.strip_suffix(b"/").map(<[u8]>::to_vec).unwrap_or(path);

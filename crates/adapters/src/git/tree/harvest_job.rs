@@ -9,6 +9,7 @@ use crate::git::bundle_spec::{Purpose, Spec};
 use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
 use crate::git::{errors, private_files};
+use crate::given_outputs;
 
 impl GitRepositories {
     pub(crate) async fn prepare_harvest(
@@ -37,6 +38,7 @@ impl GitRepositories {
             branch: request.branch.to_string(),
             checked_out: self.layout.checked_out(request.agent),
             given_tags: self.layout.given_tags(request.agent),
+            outputs: given_outputs::read(&self.layout.agent(request.agent)),
             trailers: make_tree::trailers(&request.task, &request.agent.to_string()),
             author: self.author.clone(),
             git,

@@ -7,6 +7,7 @@ use super::{left_beside, set_aside};
 use crate::git::errors;
 use crate::git::errors::GitError;
 use crate::git::repositories::GitRepositories;
+use crate::given_outputs;
 
 impl GitRepositories {
     pub(crate) fn remove_now(&self, agent: AgentId) -> Result<(), GitError> {
@@ -15,6 +16,7 @@ impl GitRepositories {
                 || name == "tree.json"
                 || name.starts_with("tree.index")
                 || name == "tree.tags"
+                || name == given_outputs::NAME
                 || name.starts_with("harvest-")
                 || name.starts_with("snapshot-")
                 || name.starts_with("judge-")

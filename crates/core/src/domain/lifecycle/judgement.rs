@@ -53,7 +53,10 @@ impl Decision {
         if report.verdict == Verdict::Incomplete {
             self.agent.warn("verdict incomplete: not every gate of the profile could be judged; see gates");
         }
-        let findings = report.findings();
+        for warning in report.fault_warnings() {
+            self.agent.warn(&warning);
+        }
+        let (findings, blameless) = (report.findings(), report.blameless_end());
         let names: Vec<String> = report
             .results
             .iter()
@@ -61,7 +64,13 @@ impl Decision {
             .map(|r| format!("{} ({})", r.name, r.summary))
             .collect();
         self.agent.work.report = Some(report);
-        if failed {
+        if let Some(reason) = blameless.filter(|_| failed) {
+            // A fix round would be paid for what no agent can repair in its own work.
+            self.agent.work.unjudged = false;
+            let text =
+                format!("gates not passed, on the base neither: {}; the work is kept", names.join(", "));
+            self.settle(Status::Failed, reason, Some(text))
+        } else if failed {
             self.refused(findings, EndReason::GatesFailed, format!("gates not passed: {}", names.join(", ")))
         } else {
             if !self.agent.work.offered.contains(&head) {

@@ -149,6 +149,14 @@ pub trait Commits: Send + Sync {
         lines: &[String],
     ) -> Result<Vec<(String, Vec<u8>)>, Failure>;
 
+    /// Returns the object ids of paths in a commit, `None` for one that it does not have. The empty path is the whole tree.
+    async fn objects(
+        &self,
+        repository: &RepositoryUrl,
+        commit: &CommitId,
+        paths: &[String],
+    ) -> Result<Vec<Option<String>>, Failure>;
+
     /// Lists the tracked paths of a commit below a directory (`""` for all).
     async fn list_files(
         &self,

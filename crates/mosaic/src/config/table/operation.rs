@@ -67,6 +67,26 @@ pub(super) const ROWS: &[Variable] = &[
         |c| Some(c.retention.bytes.to_string()),
     ),
     ours(
+        "MOSAIC_GATE_CACHE_BYTES",
+        "0–9223372036854775807",
+        "10737418240",
+        "bytes that the results of setups (such as `node_modules`) may take on this node; those used least recently go",
+    )
+    .read(
+        |c, v| p::number(v, 0..=i64::MAX.unsigned_abs()).map(|x| c.gate_cache.bytes = x),
+        |c| Some(c.gate_cache.bytes.to_string()),
+    ),
+    ours(
+        "MOSAIC_GATE_CACHE_DAYS",
+        "1–36500",
+        "14",
+        "days that results of setups and verdicts are kept after they were last used",
+    )
+    .read(
+        |c, v| p::days(v).map(|x| c.gate_cache.age = x),
+        |c| Some((c.gate_cache.age.as_secs() / 86_400).to_string()),
+    ),
+    ours(
         "MOSAIC_DISK_FLOOR_BYTES",
         "0–9223372036854775807",
         "268435456",
