@@ -54,8 +54,7 @@ impl Orchestrator {
             return Err(Failure::new(FailureKind::BadInput, text));
         }
         let files = CommitFiles::at(Arc::clone(&ports.commits), request.repository.clone(), commit.clone());
-        let wanted =
-            PlanRequest { profile: request.profile, custom: &request.custom, base: commit, files };
+        let wanted = PlanRequest { profile: request.profile, custom: &request.custom, base: commit, files };
         let plan = ports.gatekeeper.plan(wanted).await?;
         if plan.gates.is_empty() || !plan.trusted {
             let report = GateReport::new(commit.clone(), Vec::new(), &plan);

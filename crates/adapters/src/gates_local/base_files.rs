@@ -16,16 +16,17 @@ use crate::bounded_file;
 const UNTRACKED: &[&str] = &[".git", "node_modules", "target", ".venv", "venv", "__pycache__", ".tox"];
 
 /// The files below a directory of the operator. No link is followed.
-pub struct DirectoryFiles {
+struct DirectoryFiles {
     root: PathBuf,
 }
 
-impl DirectoryFiles {
-    /// Looks at a directory. Nothing is read yet.
-    pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
-    }
+/// Returns the files below a directory, read when they are asked for. No link is followed, and directories that hold nothing
+/// tracked, such as `node_modules`, are left out.
+pub fn files_below(root: impl Into<PathBuf>) -> impl BaseFiles {
+    DirectoryFiles { root: root.into() }
+}
 
+impl DirectoryFiles {
     fn walk(&self) -> io::Result<Vec<String>> {
         let mut found = Vec::new();
         let mut seen = 0;
@@ -109,7 +110,7 @@ mod tests {
         }
         std::os::unix::fs::symlink("/etc", home.path().join("etc")).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", home.path().join("package.json")).unwrap();
-        let files = DirectoryFiles::new(home.path());
+        let files = files_below(home.path());
         assert_eq!(files.paths().await.unwrap(), ["Cargo.toml", "a/b.txt"]);
         assert_eq!(files.read("Cargo.toml").await.unwrap().as_deref(), Some(&b"text"[..]));
         assert_eq!(files.read("none").await.unwrap(), None);

@@ -7,7 +7,7 @@ use mosaic_core::domain::changed_lines::ChangedLines;
 use super::report_paths::ReportPaths;
 use crate::gate_reports::{Coverage, FileCoverage};
 
-/// What a report says about the changed lines.
+/// Statement of a report about the changed lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ChangedCoverage {
     /// So many of so many changed lines that could run did.

@@ -204,7 +204,10 @@ impl Reader<'_> {
                 self.profiles(profiles)?;
                 continue;
             }
-            if let ("detect", DeValue::Boolean(wanted)) = (key.get_ref().as_ref(), value.get_ref()) {
+            if key.get_ref() == "detect" {
+                let DeValue::Boolean(wanted) = value.get_ref() else {
+                    return self.fault(value.span().start, "`detect` must be true or false");
+                };
                 self.config.ignores_detection = !wanted;
                 continue;
             }

@@ -236,3 +236,10 @@ fn a_quarantine_ends_and_is_never_long() {
             .contains("line 1: `expires` = 2027-03-02 is more than 90 days ahead")
     );
 }
+
+#[test]
+fn a_gate_keeps_its_own_home_and_detection_is_switched_by_a_boolean() {
+    let fault = |text: &str| parse(text.as_bytes()).unwrap_err().to_string();
+    assert!(fault("[gates]\ntests = { run = 't', env = ['HOME'] }").contains("HOME of its own"));
+    assert!(fault("[gates]\ndetect = 'false'").contains("line 2: `detect` must be true or false"));
+}

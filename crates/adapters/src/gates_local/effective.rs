@@ -17,9 +17,9 @@ pub(super) const FILE: &str = ".mosaic/config.toml";
 
 /// Definitions of a commit.
 pub(super) struct Effective {
-    /// What the file says; empty when there is none.
+    /// Content of the file; empty when there is none.
     pub config: Config,
-    /// What was detected and is used; nothing when the file does not want it.
+    /// Detected definitions that are used; none when the file does not want them.
     pub detection: Detection,
     /// The file exists.
     pub has_file: bool,
@@ -131,14 +131,16 @@ impl Effective {
     /// Makes the plan of these gates; whether it is trusted is another question.
     pub(super) fn plan(&self, names: &[Word], base: &str) -> GatePlan {
         let mut plan = GatePlan::default();
-        for name in names {
+        let mut all = Vec::new();
+        names.iter().for_each(|name| self.with_needs(name, &mut Vec::new(), &mut all));
+        for name in &all {
             match self.gate(name) {
                 Some((definition, _)) => plan.gates.push(floored(definition.clone())),
                 None if self.config.declared_none.contains(name) => plan.declared_none.push(name.clone()),
                 None => plan.undefined.push(name.clone()),
             }
         }
-        // A need that is not among the plan's gates is not waited for: its profile does not ask for it.
+        // A need that the base declares as `none` is not waited for, and one that nobody defines makes the verdict incomplete.
         let planned: Vec<Word> = plan.gates.iter().map(|gate| gate.name.clone()).collect();
         plan.gates.iter_mut().for_each(|gate| gate.needs.retain(|need| planned.contains(need)));
         plan.setup = self.setup().map(|(setup, _)| setup.clone());
@@ -147,6 +149,22 @@ impl Effective {
         plan.warnings = self.config.warnings.clone();
         plan.warnings.extend(self.detection.warnings.iter().cloned());
         plan
+    }
+
+    /// Adds a gate after the gates that it needs, asked for or not: without them it has no report to read. A circle, which the
+    /// reader of the file refuses, ends where it began.
+    fn with_needs(&self, name: &Word, on_the_way: &mut Vec<Word>, all: &mut Vec<Word>) {
+        if all.contains(name) || on_the_way.contains(name) {
+            return;
+        }
+        on_the_way.push(name.clone());
+        for need in self.gate(name).map_or(&[][..], |(definition, _)| &definition.needs) {
+            if !self.config.declared_none.contains(need) {
+                self.with_needs(need, on_the_way, all);
+            }
+        }
+        on_the_way.pop();
+        all.push(name.clone());
     }
 
     /// Returns where the plan's gates come from, for people.

@@ -285,5 +285,7 @@ fn masked(scanner: &dyn SecretScanner, mut result: GateResult) -> GateResult {
 fn after_setup(setup: Option<&str>, command: String) -> String {
     let Some(setup) = setup else { return command };
     let log = "\"${TMPDIR:-/tmp}/setup.log\"";
-    format!("{{ {setup}\n}} >{log} 2>&1 || {{ echo 'the setup does not work with this commit:'; cat {log}; exit 1; }}\n{command}")
+    format!(
+        "{{ {setup}\n}} >{log} 2>&1 || {{ echo 'the setup does not work with this commit:'; cat {log}; exit 1; }}\n{command}"
+    )
 }

@@ -32,7 +32,7 @@ pub(super) struct Judging {
     pub(super) checkout: PathBuf,
     /// Separation of the commit's code from its judge.
     pub(super) isolation: Isolation,
-    /// What people should know of it.
+    /// Warnings that people should read.
     pub(super) warnings: Vec<String>,
     /// Files of the setup that its gates find.
     pub(super) given: Option<Given>,

@@ -47,7 +47,7 @@ use mosaic_core::ports::gatekeeper::{
     CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest, PrepareRequest, Prepared,
 };
 
-pub use base_files::{DirectoryFiles, KnownFiles};
+pub use base_files::{KnownFiles, files_below};
 pub use cache::{CacheBounds, GateCache};
 pub use explain::{Explained, ExplainedGate, explain, initial_definition};
 pub use options::{GateOptions, VariableLookup};

@@ -99,6 +99,14 @@ mod tests {
     }
 
     #[test]
+    fn what_a_gate_needs_is_judged_before_it_also_outside_of_the_list() {
+        let config = "[gates]\ntests = 't'\ncoverage = { lcov = 'l', needs = ['tests'] }";
+        let made = plan(GateProfile::Custom, &["coverage"], Some(config), &Trust::All).unwrap();
+        assert_eq!(run(&made), ["tests", "coverage"]);
+        assert_eq!(made.gates[1].needs, ["tests".parse().unwrap()]);
+    }
+
+    #[test]
     fn any_gate_may_be_a_command() {
         let config = "[gates]\nai-review = 'ask'\nintegration = 'i'";
         let made = plan(GateProfile::Strict, &[], Some(config), &Trust::All).unwrap();

@@ -22,7 +22,7 @@ use crate::gate_reports::{self, Content, Coverage, FailedTest, Report, Tests};
 /// Least line coverage of the gate `coverage`, in percent: the contract's floor.
 pub(super) const FLOOR: f64 = 85.0;
 
-/// What one run of a gate left to judge by.
+/// Evidence that one run of a gate left.
 #[derive(Debug, Clone)]
 pub(super) struct Evidence {
     /// The checkout, as the gate's commands see it.

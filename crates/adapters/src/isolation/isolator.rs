@@ -34,7 +34,7 @@ const SEEN_ANYWAY: [&str; 12] =
 /// Entries of a directory of programs that are looked at: more than the system's own has on most machines.
 const PROGRAMS: usize = 4096;
 
-/// What separates isolated commands from their judge on this machine.
+/// Means that separate isolated commands from their judge on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Means {
     /// A user of its own and namespaces.

@@ -1,4 +1,4 @@
-//! What an isolation is made of, as the server writes it into a file, and what came of the command, as the part outside writes it.
+//! Parts of an isolation, as the server writes them into a file, and the outcome of the command, as the part outside writes it.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::path::Path;
 
-use mosaic_adapters::gates_local::{DirectoryFiles, Explained, ExplainedGate, explain, initial_definition};
+use mosaic_adapters::gates_local::{Explained, ExplainedGate, explain, files_below, initial_definition};
 use mosaic_core::domain::ids::Timestamp;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::spec::GateProfile;
+use mosaic_core::ports::gatekeeper::BaseFiles;
 use serde::Serialize;
 
 use crate::cli::{GateChoice, GatesExplainArgs, GatesInitArgs};
@@ -106,7 +107,7 @@ pub(super) fn init(session: &Session, args: &GatesInitArgs) -> Result<Exit, Prob
     Ok(Exit::Ok)
 }
 
-fn directory(path: &Path) -> Result<DirectoryFiles, Problem> {
+fn directory(path: &Path) -> Result<impl BaseFiles, Problem> {
     if !path.is_dir() {
         let hint = "name the directory of a project: mosaic gates explain PATH";
         return Err(Problem::usage_hint(format!("{} is no directory", path.display()), hint));
@@ -115,7 +116,7 @@ fn directory(path: &Path) -> Result<DirectoryFiles, Problem> {
     let real = std::fs::canonicalize(path);
     let real =
         real.map_err(|e| anyhow::Error::new(e).context(format!("{} cannot be read", path.display())))?;
-    Ok(DirectoryFiles::new(real))
+    Ok(files_below(real))
 }
 
 fn now() -> Timestamp {

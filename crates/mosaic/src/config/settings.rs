@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use mosaic_adapters::uid_range::UidRange;
 use mosaic_adapters::gates_local::CacheBounds;
+use mosaic_adapters::uid_range::UidRange;
 use mosaic_core::domain::retention::Retention;
 use mosaic_core::limits;
 

@@ -1,4 +1,4 @@
-//! How gates are kept apart from what judges them, as the configuration has it.
+//! Separation of gates from what judges them, as the configuration has it.
 
 use std::path::Path;
 use std::sync::Arc;

@@ -10,6 +10,9 @@ use toml::de::DeValue;
 
 use super::{ConfigError, Reader, shown};
 
+/// Variables that each gate has for itself.
+const OF_THE_GATE: [&str; 4] = ["HOME", "PATH", "TMPDIR", "PWD"];
+
 impl Reader<'_> {
     /// Reads the names of gates.
     pub(super) fn needs(
@@ -47,6 +50,10 @@ impl Reader<'_> {
                     entry.span().start,
                     format!("variables of Mosaic are not passed to gates: {name}"),
                 );
+            }
+            if OF_THE_GATE.contains(&name) {
+                let fault = format!("a gate has a {name} of its own; the operator's is not passed to it");
+                return self.fault(entry.span().start, fault);
             }
             names.push(name.to_owned());
         }

@@ -11,7 +11,7 @@ use super::{Ecosystem, report};
 
 const MANIFESTS: &[&str] = &["pyproject.toml", "setup.cfg", "setup.py", "Pipfile", "tox.ini"];
 
-/// How tests are run.
+/// Runner of the tests.
 enum Runner {
     /// pytest, for a reason.
     Pytest(String),

@@ -1,4 +1,4 @@
-//! What a gate sees: nothing that tells that it is judged, and everything that it needs.
+//! The view of a gate: nothing that tells that it is judged, and everything that it needs.
 
 use mosaic_core::domain::gates::{GateDefinition, GateOutcome};
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mosaic_adapters::clock_system::SystemClock;
 use mosaic_adapters::gates_local::{CacheBounds, GateCache, GateOptions, LocalGatekeeper, Toolchain, Trust};
+use mosaic_adapters::isolation::Isolator;
 use mosaic_adapters::private_dirs::PrivateDirs;
 use mosaic_adapters::sandbox_none::NoSandbox;
 use mosaic_adapters::secret_scan::RuleScanner;
@@ -163,6 +164,9 @@ fn keeper(home: &Path, processes: Arc<PlainProcesses>) -> LocalGatekeeper {
         trust: Trust::All,
         trash,
         sandbox: Arc::new(NoSandbox::new(dirs)),
+        isolator: Arc::new(Isolator::off("this test needs none")),
+        at_once: 2,
+        variable: Arc::new(|_| None),
     };
     let cache = Arc::new(GateCache::new(home.join("gate-cache"), CacheBounds::default()));
     LocalGatekeeper::new(options).with_cache(cache, Toolchain { path, passed: Vec::new() })
