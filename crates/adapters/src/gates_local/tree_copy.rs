@@ -23,7 +23,7 @@ const ALTERNATES_BYTES: u64 = 64 * 1024;
 /// Settings of the copy's git directory. The index describes the checkout that was copied, so git must not compare what no copy can
 /// keep: inode, user and time of the last change of state.
 const COPIED: &str = "[core]\n\ttrustCTime = false\n\tcheckStat = minimal\n";
-/// Rights of everybody to a directory and with a file so that another user can read objects.
+/// Rights to a directory and to a file that everybody gets, so that another user can read objects.
 const READABLE: (u32, u32) = (0o055, 0o044);
 
 /// Copies a checkout for a user. Returns the object directories that it borrows, each with its path inside an isolation; without
