@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rows that must stand in the table.
-const ROWS: [&str; 52] = [
+const ROWS: [&str; 55] = [
     "F1", "F2", "F3", "F4", "F5", "F6", "F9", "F10", "F14", "F15", "F16", "F17", "F18", "F19", "F20", "F22",
     "F23", "F24", "F25", "F26", "F27", "F28", "F31", "F32", "F33", "F34", "F35", "F40", "F41", "F50", "F51",
     "F52", "F53", "F54", "F55", "F56", "F57", "F58", "F59", "F60", "F61", "F62", "F63", "F64", "F65", "F66",
