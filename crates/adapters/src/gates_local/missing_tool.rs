@@ -14,7 +14,14 @@ const OF_THE_SHELL: &[&str] = &[
 /// Returns the program that a command begins with and that is not there; `None` when it is there or nothing is certain.
 pub(super) fn of_command(command: &str, tools: &Toolchain) -> Option<String> {
     let program = first_program(command)?;
-    tools.find(program).is_none().then(|| program.to_owned())
+    if tools.find(program).is_none() {
+        return Some(program.to_owned());
+    }
+    // A subcommand that is a program of its own. Those of the toolchain itself are not looked for.
+    let of_cargo = (program == "cargo")
+        .then(|| command.split_whitespace().skip_while(|word| *word != "cargo").nth(1))??;
+    let own = ["llvm-cov", "nextest"].contains(&of_cargo).then(|| format!("cargo-{of_cargo}"))?;
+    tools.find(&own).is_none().then_some(own)
 }
 
 /// Returns the first program, when it is looked up in the `PATH` that the gate gets.

@@ -5,6 +5,7 @@
 //! runs in a checkout and a home that nothing ever ran in, isolated from what judges it where the machine allows that;
 //! its results are read after its last process is gone; and whatever cannot be judged is an error, never a pass.
 
+mod absent_tools;
 mod base_fault;
 mod base_files;
 mod cache;
@@ -82,7 +83,10 @@ impl Gatekeeper for LocalGatekeeper {
     }
 
     async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {
-        plan::make(&request, &self.options.trust, self.options.clock.now()).await
+        // Without a cache nobody said where programs are looked for.
+        let is_known = self.cache.is_some();
+        let absent = |run: &str| is_known.then(|| missing_tool::of_command(run, &self.tools)).flatten();
+        plan::make(&request, &self.options.trust, self.options.clock.now(), &absent).await
     }
 
     async fn judge(

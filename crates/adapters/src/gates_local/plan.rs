@@ -6,6 +6,7 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::spec::GateProfile;
 use mosaic_core::ports::gatekeeper::PlanRequest;
 
+use super::absent_tools::{self, Absent};
 use super::config::Config;
 use super::effective;
 use super::trust::Trust;
@@ -16,10 +17,12 @@ pub(super) async fn make(
     request: &PlanRequest<'_>,
     trust: &Trust,
     now: Timestamp,
+    absent: Absent<'_>,
 ) -> Result<GatePlan, Failure> {
     let base = request.base.short();
     let effective = effective::read(request.files.as_ref(), base, now).await?;
     let mut plan = effective.plan(&names_of(request.profile, request.custom, &effective.config), base);
+    absent_tools::leave_out(&mut plan, &effective, absent);
     if plan.gates.is_empty() && plan.setup.is_none() {
         // Nothing would be run, so there is nothing to be trusted.
         return Ok(GatePlan { trusted: true, ..plan });
@@ -72,7 +75,7 @@ mod tests {
         let files = KnownFiles::from_iter(config.map(|text| (".mosaic/config.toml", text)));
         let request = PlanRequest { profile, custom: &custom, base: &base, files: Arc::new(files) };
         let now = Timestamp::from_rfc3339("2026-11-22T10:04:09Z").unwrap();
-        futures_util::future::FutureExt::now_or_never(make(&request, trust, now)).unwrap()
+        futures_util::future::FutureExt::now_or_never(make(&request, trust, now, &|_| None)).unwrap()
     }
 
     fn run(plan: &GatePlan) -> Vec<&str> {
@@ -104,6 +107,29 @@ mod tests {
         let made = plan(GateProfile::Custom, &["coverage"], Some(config), &Trust::All).unwrap();
         assert_eq!(run(&made), ["tests", "coverage"]);
         assert_eq!(made.gates[1].needs, ["tests".parse().unwrap()]);
+    }
+
+    #[test]
+    fn a_detected_gate_without_its_program_is_undefined_and_a_defined_one_stays() {
+        let base: CommitId = "8c1d2e0".repeat(6)[..40].parse().unwrap();
+        let config = "[gates]\nlint = 'golint'\n";
+        let files = [
+            (".mosaic/config.toml", config),
+            ("go.mod", "module x"),
+            ("calc.go", "package x"),
+            ("calc_test.go", "package x"),
+        ];
+        let files = Arc::new(KnownFiles::from_iter(files));
+        let profile = GateProfile::Standard;
+        let request = PlanRequest { profile, custom: &[], base: &base, files };
+        let now = Timestamp::from_rfc3339("2026-11-22T10:04:09Z").unwrap();
+        let absent = |run: &str| run.starts_with("go").then(|| "go".to_owned());
+        let made = make(&request, &Trust::All, now, &absent);
+        let made = futures_util::future::FutureExt::now_or_never(made).unwrap().unwrap();
+        assert_eq!(run(&made), ["lint"]);
+        let undefined: Vec<_> = made.undefined.iter().map(Word::as_str).collect();
+        assert_eq!(undefined, ["typecheck", "tests", "coverage"]);
+        assert!(made.warnings.iter().any(|w| w.contains("go is not on this machine")), "{:?}", made.warnings);
     }
 
     #[test]
@@ -160,7 +186,7 @@ mod tests {
         let files: KnownFiles = files.iter().map(|(path, text)| (*path, *text)).collect();
         let request = PlanRequest { profile, custom: &[], base: &base, files: Arc::new(files) };
         let now = Timestamp::from_rfc3339("2026-11-22T10:04:09Z").unwrap();
-        futures_util::future::FutureExt::now_or_never(make(&request, trust, now)).unwrap().unwrap()
+        futures_util::future::FutureExt::now_or_never(make(&request, trust, now, &|_| None)).unwrap().unwrap()
     }
 
     #[test]
