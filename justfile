@@ -38,7 +38,7 @@ bench *args="all":
 snapshots:
     INSTA_UPDATE=always cargo test -p mosaic-server --test it snapshots
     INSTA_UPDATE=always cargo test -p mosaic --test it screens
-    MOSAIC_WRITE_DOCS=1 cargo test -p mosaic-server --test it the_openapi_document_is_as
+    MOSAIC_WRITE_DOCS=1 cargo test -p mosaic-server --test it the_openapi_document
     MOSAIC_WRITE_DOCS=1 cargo test -p mosaic --lib the_readme_has_the_table
 
 # Measures the structure of the code: circles, long files and functions.

@@ -49,11 +49,15 @@ pub enum Code {
     NodeUnreachable,
     RecordDamaged,
     Internal,
+    BundleNeeded,
+    ChecksFull,
+    CheckUnavailable,
+    CheckFailed,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 49] = [
         Self::InvalidJson,
         Self::ValidationFailed,
         Self::CursorMismatch,
@@ -99,6 +103,10 @@ impl Code {
         Self::NodeUnreachable,
         Self::RecordDamaged,
         Self::Internal,
+        Self::BundleNeeded,
+        Self::ChecksFull,
+        Self::CheckUnavailable,
+        Self::CheckFailed,
     ];
 
     /// Returns word, status, title, and the seconds after which trying again makes sense (`None`: it does not).
@@ -157,6 +165,10 @@ impl Code {
             Self::NodeUnreachable => ("node_unreachable", 503, "Node cannot be reached", Some(30)),
             Self::RecordDamaged => ("record_damaged", 500, "Record is damaged", None),
             Self::Internal => ("internal", 500, "Something is wrong in the server", None),
+            Self::BundleNeeded => ("bundle_needed", 409, "The commit must be sent as a bundle", None),
+            Self::ChecksFull => ("checks_full", 429, "Enough checks wait already", Some(5)),
+            Self::CheckUnavailable => ("check_unavailable", 503, "Check cannot be done now", Some(5)),
+            Self::CheckFailed => ("check_failed", 500, "Check could not be done", None),
         }
     }
 

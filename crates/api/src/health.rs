@@ -24,7 +24,7 @@ pub struct Health {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// `ok` or `fail`.
+    /// `ok`, `warn` or `fail`.
     pub status: String,
     /// Details, for callers with a token.
     pub detail: String,
@@ -33,6 +33,10 @@ pub struct Check {
 impl Check {
     /// Status of a check that passed.
     pub const OK: &str = "ok";
+    /// Status of a check that did not pass and keeps no work away.
+    pub const WARN: &str = "warn";
+    /// Status of a check that failed.
+    pub const FAIL: &str = "fail";
 }
 
 /// Answer of `GET /health/ready`.

@@ -18,6 +18,7 @@ mod openapi;
 mod orders;
 mod page;
 mod problem;
+mod quality;
 mod queue;
 mod removal;
 mod requests;
@@ -45,13 +46,14 @@ pub use gates::{
 };
 pub use health::{Check, Health, Hello, Readiness};
 #[cfg(feature = "schema")]
-pub use openapi::{Operation, document};
+pub use openapi::{Operation, coordinator_document, document};
 pub use orders::{
     AgentReceipt, KillAll, KillReceipt, KillSwitch, Killed, LastKillAll, SalvageFate, SwitchEngaged,
     SwitchReleased, Unconfirmed,
 };
 pub use page::Page;
 pub use problem::{FieldError, ProblemBody, ReceivedFieldError, ReceivedProblem};
+pub use quality::{BundleNeeded, BundleReceived, CheckAnswer, CheckDetails, CheckRequest, CheckResult};
 pub use queue::{Counts, Dispatch, Pause, Queue, QueueEntry, TaskAgents, TaskRemoved};
 pub use removal::{Pruned, Removed, Unmerged, UnmergedCommit};
 pub use requests::{AllowedSecret, OrderRequest, PruneRequest, RestoreRequest, RetryRequest, SpawnRequest};

@@ -38,8 +38,25 @@ macro_rules! schemas {
     };
 }
 
-/// Makes the document of these routes.
+/// Makes the document of the server's routes.
 pub fn document(version: &str, operations: &[Operation]) -> Value {
+    assembled("Mosaic Orchestrator", "http://localhost:3001", version, operations, schemas())
+}
+
+/// Makes the document of a coordinator's routes.
+pub fn coordinator_document(version: &str, operations: &[Operation]) -> Value {
+    let mut all: Vec<(String, RefOr<Schema>)> = Vec::new();
+    schemas!(all: BundleReceived CheckAnswer CheckRequest Health Hello ProblemBody Readiness);
+    assembled("Mosaic Coordinator", "http://localhost:3002", version, operations, by_name(all))
+}
+
+fn assembled(
+    title: &str,
+    server: &str,
+    version: &str,
+    operations: &[Operation],
+    schemas: Map<String, Value>,
+) -> Value {
     let mut paths = Map::new();
     for operation in operations {
         let path = paths.entry(operation.path.clone()).or_insert_with(|| json!({}));
@@ -48,18 +65,23 @@ pub fn document(version: &str, operations: &[Operation]) -> Value {
     json!({
         "openapi": "3.1.0",
         "info": {
-            "title": "Mosaic Orchestrator",
+            "title": title,
             "version": version,
             "license": {"name": "MIT OR Apache-2.0"},
         },
-        "servers": [{"url": "http://localhost:3001"}],
+        "servers": [{"url": server}],
         "security": [{"token": []}],
         "paths": paths,
         "components": {
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
-            "schemas": schemas(),
+            "schemas": schemas,
         },
     })
+}
+
+fn by_name(all: Vec<(String, RefOr<Schema>)>) -> Map<String, Value> {
+    let shown = |(name, schema)| (name, without_unknown(serde_json::to_value(schema).unwrap_or_default()));
+    all.into_iter().map(shown).collect()
 }
 
 fn schemas() -> Map<String, Value> {
@@ -73,8 +95,7 @@ fn schemas() -> Map<String, Value> {
     let events = Event::schemas();
     let event = event_schema(&events);
     all.extend(events.into_iter().flat_map(|event| event.all));
-    let shown = |(name, schema)| (name, without_unknown(serde_json::to_value(schema).unwrap_or_default()));
-    let mut schemas: Map<String, Value> = all.into_iter().map(shown).collect();
+    let mut schemas = by_name(all);
     schemas.insert("Event".to_owned(), event);
     schemas
 }

@@ -9,6 +9,7 @@ mod caller_texts;
 pub mod caretaker;
 mod cleanup_error;
 pub mod clocks;
+pub mod coordinator;
 pub mod diff;
 pub mod dispatch_gate;
 pub mod domain;

@@ -21,16 +21,18 @@ use crate::domain::journal::LogRecord;
 use crate::domain::lifecycle::Now;
 use crate::domain::orders::Latch;
 use crate::domain::quota::Held;
-use crate::domain::spec::FieldError;
+use crate::domain::spec::{FieldError, GateProfile};
 use crate::driver::{AgentHandle, Drivers};
 use crate::fleet::membership::{About, FleetMembership, Parts};
 use crate::gate_history::KnownJudgements;
+use crate::limits;
 use crate::monitor::Monitor;
 use crate::monitor::vitals::Resources;
 use crate::orders::standing::Orders;
 use crate::orders::{ReleaseError, SwitchState};
 use crate::ports::Ports;
 use crate::ports::fleet::{Cordon, JoinError, LostNode, NodeRemoval, NodeState};
+use crate::ports::gatekeeper::GatekeeperHealth;
 use crate::ports::store::{Pause, Query, StoreError, Versioned};
 use crate::settings::Settings;
 use crate::stop::Shutdown;
@@ -84,11 +86,14 @@ pub struct Spawned {
 /// One check of readiness.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
-    /// Name of the part that was checked: `store`, `disk`, `git`, `dispatcher`, and where there are several nodes `fleet`
-    /// and `clock`.
+    /// Name of the part that was checked: `store`, `disk`, `git`, `dispatcher`, where gates are judged elsewhere `coordinator`, and
+    /// where there are several nodes `fleet` and `clock`.
     pub name: String,
     /// True when it is in order.
     pub ok: bool,
+    /// True when it is not as it should be, and work can be taken all the same.
+    #[serde(default)]
+    pub warns: bool,
     /// Result of the check, in words.
     pub detail: String,
 }
@@ -366,14 +371,19 @@ impl Orchestrator {
         let check = |name: &str, result: Result<String, String>| Check {
             name: name.to_owned(),
             ok: result.is_ok(),
+            warns: false,
             detail: result.unwrap_or_else(|e| e),
         };
         let store =
             async { self.ports.store.check().await.map(|()| "ok".to_owned()).map_err(|e| e.to_string()) };
         let git = async { self.ports.host.git_version().await.map_err(|e| e.to_string()) };
         // Asked side by side, so that several that hang cost one wait and not one each.
-        let (store, disk, git) =
-            tokio::join!(self.soon(store), self.soon(self.monitor.disk_capacity()), self.soon(git));
+        let (store, disk, git, gatekeeper) = tokio::join!(
+            self.soon(store),
+            self.soon(self.monitor.disk_capacity()),
+            self.soon(git),
+            self.gatekeeper_check()
+        );
         let dispatcher = if self.is_draining() {
             Err("draining: no new work is taken".to_owned())
         } else {
@@ -387,11 +397,33 @@ impl Orchestrator {
             check("git", git),
             check("dispatcher", dispatcher),
         ];
+        checks.extend(gatekeeper);
         if self.is_fleet() {
             checks.push(check("fleet", self.fleet.summary()));
             checks.push(check("clock", self.clocks.message()));
         }
         checks
+    }
+
+    /// Asks the gatekeeper where it is elsewhere. Without it nothing is judged, and work goes on up to that point; only a strict
+    /// profile, which ends where a gate cannot be judged, makes the node unready.
+    async fn gatekeeper_check(&self) -> Option<Check> {
+        let (detail, answers) = match self.ports.gatekeeper.health().await {
+            GatekeeperHealth::Local => return None,
+            GatekeeperHealth::Reached(detail) => (detail, true),
+            GatekeeperHealth::Unreachable(detail) => (detail, false),
+        };
+        let ok = answers || !self.has_strict_work().await;
+        Some(Check { name: "coordinator".to_owned(), ok, warns: !answers, detail })
+    }
+
+    /// Tells whether an agent with the strict profile runs or is among the next to start.
+    async fn has_strict_work(&self) -> bool {
+        let is_strict = |record: &Versioned| record.agent.spec.gate_profile == GateProfile::Strict;
+        let store = &self.ports.store;
+        let leased = store.leased().await.unwrap_or_default();
+        leased.iter().any(is_strict)
+            || store.waiting(0, limits::HTTP_PAGE, self.now()).await.unwrap_or_default().iter().any(is_strict)
     }
 
     /// Says which limits of model services hold agents up, without what the services said.

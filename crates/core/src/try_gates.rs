@@ -65,6 +65,8 @@ impl Orchestrator {
             agent: request.id,
             round: 1,
             repository: request.repository.clone(),
+            profile: request.profile,
+            base_branch: request.branch.clone(),
             base: commit.clone(),
             commit: commit.clone(),
             branch: request.branch.clone(),
@@ -72,6 +74,7 @@ impl Orchestrator {
             plan: plan.clone(),
             changed: Some(Vec::new()),
             changed_lines: Some(Vec::new()),
+            diff_summary: String::new(),
         };
         let report = ports.gatekeeper.judge(judge, source.clone()).await;
         let report = report.map_err(|failure| failure.reworded(|text| ports.scanner.mask(&text)))?;

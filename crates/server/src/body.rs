@@ -122,22 +122,40 @@ pub(crate) fn unknown(name: &str, what: &str, known: &[&str]) -> String {
     }
 }
 
-fn too_large() -> Problem {
-    Problem::new(Code::PayloadTooLarge, format!("the body is larger than {} bytes", limits::BODY_BYTES))
-        .hint("put long texts into a work item file of the repository")
+fn too_large(most: usize) -> Problem {
+    let problem = Problem::new(Code::PayloadTooLarge, format!("the body is larger than {most} bytes"));
+    match most {
+        limits::BODY_BYTES => problem.hint("put long texts into a work item file of the repository"),
+        _ => problem,
+    }
 }
 
 /// Reads a body to its end, within bounds.
 pub(crate) async fn read(request: Request, context: &Context) -> Result<(HeaderMap, Vec<u8>), Problem> {
+    read_within(request, context, limits::BODY_BYTES).await
+}
+
+/// Reads a body of JSON that may have at most so many bytes.
+pub(crate) async fn json_within(request: Request, context: &Context, most: usize) -> Result<Value, Problem> {
+    let (headers, bytes) = read_within(request, context, most).await?;
+    check_type(&headers)?;
+    parse(&bytes)
+}
+
+async fn read_within(
+    request: Request,
+    context: &Context,
+    most: usize,
+) -> Result<(HeaderMap, Vec<u8>), Problem> {
     let (parts, body) = request.into_parts();
     let announced =
         parts.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limits::BODY_BYTES as u64) {
-        return Err(too_large());
+    if announced.is_some_and(|length| length > most as u64) {
+        return Err(too_large(most));
     }
     let late = context.orchestrator.ports().clock.sleep(limits::BODY_READ);
     tokio::select! {
-        bytes = collect(body) => Ok((parts.headers, bytes?)),
+        bytes = collect(body, most) => Ok((parts.headers, bytes?)),
         () = late => {
             let text = format!("the body did not arrive within {} s", limits::BODY_READ.as_secs());
             Err(Problem::new(Code::RequestTimeout, text))
@@ -145,15 +163,15 @@ pub(crate) async fn read(request: Request, context: &Context) -> Result<(HeaderM
     }
 }
 
-async fn collect(body: Body) -> Result<Vec<u8>, Problem> {
+async fn collect(body: Body, most: usize) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let mut chunks = body.into_data_stream();
     while let Some(chunk) = chunks.next().await {
         let chunk =
             chunk.map_err(|e| Problem::new(Code::InvalidJson, format!("the body could not be read: {e}")))?;
         // A body in chunks announces no length, so only the bytes that have come say how long it is.
-        if bytes.len() + chunk.len() > limits::BODY_BYTES {
-            return Err(too_large());
+        if bytes.len() + chunk.len() > most {
+            return Err(too_large(most));
         }
         bytes.extend_from_slice(&chunk);
     }

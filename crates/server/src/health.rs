@@ -26,31 +26,38 @@ pub(crate) async fn live(State(context): State<Context>) -> Response {
 /// `GET /health/ready`.
 pub(crate) async fn ready(State(context): State<Context>, headers: HeaderMap) -> Response {
     let checks = context.orchestrator.ready().await;
-    // Details name directories and what is in them: for those only who may see everything.
+    // The kill switch makes nothing unready: the server is there and answers for it.
+    context.orchestrator.know_orders().await;
+    let stopped = context.orchestrator.switch_state().latch.is_some();
     let known = authorize(&context, &headers).await.is_ok();
-    let detail = |check: &Check| match (known, check.ok) {
-        (true, _) => check.detail.clone(),
-        (false, true) => "ok".to_owned(),
-        (false, false) => "fails; ask with the token for what it is".to_owned(),
+    answer(checks, known, if stopped { "stopped" } else { "running" })
+}
+
+/// Answers with these checks. Details name directories and what is in them: they are for callers who may see everything.
+pub(crate) fn answer(checks: Vec<Check>, known: bool, dispatch: &str) -> Response {
+    let detail = |check: &Check| match (known, check.ok, check.warns) {
+        (true, ..) => check.detail.clone(),
+        (false, true, false) => "ok".to_owned(),
+        (false, ..) => "fails; ask with the token for what it is".to_owned(),
     };
     let ready = checks.iter().all(|check| check.ok);
     let failing: Vec<String> =
         checks.iter().filter(|check| !check.ok).map(|check| check.name.clone()).collect();
     let checks: BTreeMap<String, mosaic_api::Check> = checks
         .into_iter()
-        .map(|c| {
-            let status = if c.ok { "ok" } else { "fail" };
-            let detail = detail(&c);
-            (c.name, mosaic_api::Check { status: status.to_owned(), detail })
+        .map(|check| {
+            let status = match (check.ok, check.warns) {
+                (false, _) => mosaic_api::Check::FAIL,
+                (true, true) => mosaic_api::Check::WARN,
+                (true, false) => mosaic_api::Check::OK,
+            };
+            let detail = detail(&check);
+            (check.name, mosaic_api::Check { status: status.to_owned(), detail })
         })
         .collect();
     let status = if ready { "ready" } else { "not_ready" };
-    // The kill switch makes nothing unready: the server is there and answers for it.
-    context.orchestrator.know_orders().await;
-    let stopped = context.orchestrator.switch_state().latch.is_some();
-    let dispatch = if stopped { "stopped" } else { "running" };
-    let (status, dispatch) = (status.to_owned(), dispatch.to_owned());
-    let body = Answer(Readiness { status, checks, failing, dispatch });
+    let body =
+        Answer(Readiness { status: status.to_owned(), checks, failing, dispatch: dispatch.to_owned() });
     match ready {
         true => body.into_response(),
         false => problem::not_ready(body),

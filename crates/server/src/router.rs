@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// One line of the table.
-struct Route {
+pub(crate) struct Route {
     method: Method,
     path: &'static str,
     scope: Scope,
@@ -38,8 +38,22 @@ struct Route {
 }
 
 impl Route {
+    /// Makes a line that is answered where it arrives, on ordinary connections.
+    pub(crate) fn new(
+        method: Method,
+        path: &'static str,
+        scope: Scope,
+        handler: MethodRouter<Context>,
+    ) -> Self {
+        Self { method, path, scope, handler, at_home: false, lanes: Lanes::None }
+    }
+
+    fn info(&self) -> RouteInfo {
+        RouteInfo { method: self.method.clone(), path: self.path, scope: self.scope }
+    }
+
     /// Is answered on every connection: it stops agents, lets them resume, or says whether the server lives.
-    fn stops(self) -> Self {
+    pub(crate) fn stops(self) -> Self {
         Self { lanes: Lanes::All, ..self }
     }
 
@@ -55,14 +69,7 @@ impl Route {
 
 fn table() -> Vec<Route> {
     use Scope::{Admin, Own, Public};
-    let route = |method, path, scope, handler| Route {
-        method,
-        path,
-        scope,
-        handler,
-        at_home: false,
-        lanes: Lanes::None,
-    };
+    let route = Route::new;
     const GET: Method = Method::GET;
     const POST: Method = Method::POST;
     vec![
@@ -133,14 +140,24 @@ pub struct RouteInfo {
 
 /// Returns the table of routes.
 pub fn routes() -> Vec<RouteInfo> {
-    table().into_iter().map(|r| RouteInfo { method: r.method, path: r.path, scope: r.scope }).collect()
+    table().iter().map(Route::info).collect()
+}
+
+/// Returns what documentation and tests see of a table.
+pub(crate) fn infos(table: &[Route]) -> Vec<RouteInfo> {
+    table.iter().map(Route::info).collect()
 }
 
 /// Makes the HTTP service of an orchestrator.
 pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router {
-    let context = Context { orchestrator, options: Arc::new(options) };
+    assemble(table(), Context { orchestrator, options: Arc::new(options) })
+}
+
+/// Makes the HTTP service of a table of routes, with every check before them.
+pub(crate) fn assemble(table: Vec<Route>, context: Context) -> Router {
+    let paths: Arc<[&'static str]> = table.iter().map(|route| route.path).collect();
     let mut by_path: BTreeMap<&'static str, (MethodRouter<Context>, Vec<&'static str>)> = BTreeMap::new();
-    for route in table() {
+    for route in table {
         let mut handler = route.handler;
         if route.at_home {
             handler = handler.route_layer(from_fn_with_state(context.clone(), forward::to_home));
@@ -164,6 +181,9 @@ pub fn router(orchestrator: Arc<Orchestrator>, options: ServerOptions) -> Router
         let refuse = refuse.layer(from_fn_with_state(Lanes::None, reserved_connections::check));
         router = router.route(path, handlers.fallback_service(refuse.with_state(context.clone())));
     }
+    let nowhere = move |State(context): State<Context>, headers: HeaderMap, uri: Uri| async move {
+        nowhere(&context, &headers, &uri, &paths).await
+    };
     let nowhere = nowhere.layer(from_fn_with_state(Lanes::None, reserved_connections::check));
     router
         .fallback_service(nowhere.with_state(context.clone()))
@@ -181,13 +201,13 @@ fn methods(method: &Method) -> Vec<&'static str> {
 }
 
 /// Answers for everything that is no route: who has no token learns nothing, the others get the nearest paths.
-async fn nowhere(State(context): State<Context>, headers: HeaderMap, uri: Uri) -> Response {
-    if let Err(problem) = authorize(&context, &headers).await {
+async fn nowhere(context: &Context, headers: &HeaderMap, uri: &Uri, paths: &[&'static str]) -> Response {
+    if let Err(problem) = authorize(context, headers).await {
         return problem.into_response();
     }
     let path: String = uri.path().chars().take(200).collect();
     let mut near: Vec<(usize, &str)> =
-        routes().iter().map(|route| (strsim::damerau_levenshtein(&path, route.path), route.path)).collect();
+        paths.iter().map(|near| (strsim::damerau_levenshtein(&path, near), *near)).collect();
     near.sort_unstable();
     near.dedup();
     let near: Vec<&str> = near.into_iter().take(3).map(|(_, path)| path).collect();

@@ -9,7 +9,8 @@ use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::ports::gatekeeper::{
-    CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest, PrepareRequest, Prepared,
+    CommitForm, CommitSource, Gatekeeper, GatekeeperHealth, JudgeRequest, PlanRequest, PrepareRequest,
+    Prepared,
 };
 use mosaic_core::ports::runtime::{
     Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Runtime, RuntimeCapabilities,
@@ -104,6 +105,10 @@ impl Sandbox for OffThread<dyn Sandbox> {
 impl Gatekeeper for OffThread<dyn Gatekeeper> {
     fn reads(&self) -> CommitForm {
         self.inner.reads()
+    }
+
+    async fn health(&self) -> GatekeeperHealth {
+        self.inner.health().await
     }
 
     async fn plan(&self, request: PlanRequest<'_>) -> Result<GatePlan, Failure> {

@@ -12,9 +12,9 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache, RestoreRequest,
-    Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    Added, BundleExtent, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout,
+    JudgingRequest, KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache,
+    RestoreRequest, Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -40,7 +40,7 @@ off_thread! { Trees:
     make_tree(request: &TreeRequest) => (&request) -> Worktree;
     has_tree(agent: AgentId) => (agent) -> bool;
     checkout_for_judging(request: &JudgingRequest) => (&request) -> JudgingCheckout;
-    bundle_for_judging(request: &JudgingRequest) => (&request) -> PathBuf;
+    bundle_for_judging(request: &JudgingRequest, extent: BundleExtent) => (&request, extent) -> PathBuf;
     remove(agent: AgentId) => (agent) -> ();
     abandon(agent: AgentId) => (agent) -> u64;
     keep_beside(agent: AgentId) => (agent) -> Vec<String>;
@@ -54,6 +54,7 @@ off_thread! { Trees:
 off_thread! { Intake:
     harvest(request: &TreeRequest) => (&request) -> HarvestJob;
     receive(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Received;
+    receive_for_judging(request: &JudgingRequest, directory: &Path) => (&request, &directory) -> ();
     snapshot(request: &TreeRequest) => (&request) -> HarvestJob;
     receive_snapshot(request: &TreeRequest, outbox: &Path) => (&request, &outbox) -> Option<CommitId>;
     salvage(request: &TreeRequest) => (&request) -> HarvestJob;

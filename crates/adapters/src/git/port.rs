@@ -11,9 +11,9 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache, RestoreRequest,
-    Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    Added, BundleExtent, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout,
+    JudgingRequest, KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache,
+    RestoreRequest, Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -37,8 +37,12 @@ impl Trees for GitRepositories {
         self.checkout_now(request).await.map_err(GitError::at_edge)
     }
 
-    async fn bundle_for_judging(&self, request: &JudgingRequest) -> Result<PathBuf, Failure> {
-        self.judging_bundle(request).await.map_err(GitError::at_edge)
+    async fn bundle_for_judging(
+        &self,
+        request: &JudgingRequest,
+        extent: BundleExtent,
+    ) -> Result<PathBuf, Failure> {
+        self.judging_bundle(request, extent).await.map_err(GitError::at_edge)
     }
 
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
@@ -79,6 +83,10 @@ impl Intake for GitRepositories {
 
     async fn receive(&self, request: &TreeRequest, outbox: &Path) -> Result<Received, Failure> {
         self.receive_now(request, outbox).await.map_err(GitError::at_edge)
+    }
+
+    async fn receive_for_judging(&self, request: &JudgingRequest, directory: &Path) -> Result<(), Failure> {
+        self.receive_for_judging_now(request, directory).await.map_err(GitError::at_edge)
     }
 
     async fn snapshot(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {

@@ -85,3 +85,37 @@ pub const GATE_VERDICT_BYTES: u64 = 4 * 1024 * 1024;
 pub const GATE_VERDICTS: usize = 4096;
 /// Longest time for which a red verdict is believed: the network may have been its cause.
 pub const RED_VERDICT_AGE: Duration = Duration::from_secs(3600);
+/// Largest output of one gate that a coordinator sends back, in bytes: what a person reads of a log.
+pub const CHECK_GATE_OUTPUT_BYTES: usize = 1024 * 1024;
+/// Largest output of all gates that a coordinator sends back, in bytes.
+pub const CHECK_OUTPUT_BYTES: usize = 4 * 1024 * 1024;
+/// Largest answer of a coordinator that is read, in bytes: the outputs, escaped, and the findings of [`super::GATES`] gates.
+pub const CHECK_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+/// Largest body of a check, in bytes: the changed paths of a change of a hundred thousand files.
+pub const CHECK_REQUEST_BYTES: usize = 8 * 1024 * 1024;
+/// Most changed paths that a check names; its coordinator has the commit itself.
+pub const CHECK_FILES: usize = 20_000;
+/// Time for which a coordinator repeats the result of a check to who asks again, as after a broken connection.
+pub const CHECK_REMEMBERED: Duration = Duration::from_secs(600);
+/// Time for which a check runs on while nobody waits for it: a caller whose connection broke asks again within it.
+pub const CHECK_ORPHANED: Duration = Duration::from_secs(10);
+/// Most bundles that wait for their checks.
+pub const CHECK_BUNDLES: usize = 64;
+/// Time between two looks at what nobody uses any more, and the time after which a bundle is such.
+pub const CHECK_HOUSEKEEPING: Duration = Duration::from_secs(3600);
+/// Longest time in which nothing of a bundle that is being sent may come.
+pub const BUNDLE_STALL: Duration = Duration::from_secs(60);
+/// Longest time until a connection to a coordinator stands, TLS included.
+pub const CHECK_CONNECT: Duration = Duration::from_secs(10);
+/// Longest time for a look whether a coordinator answers; below the 5 s that readiness gives each of its checks.
+pub const CHECK_PROBE: Duration = Duration::from_secs(4);
+/// Most tries of one check while a coordinator cannot answer.
+pub const CHECK_TRIES: u32 = 4;
+/// First pause before a check is tried again; doubled each time.
+pub const CHECK_PAUSE: Duration = Duration::from_millis(500);
+/// Longest pause before a check is tried again, whatever `Retry-After` says.
+pub const CHECK_PAUSE_CAP: Duration = Duration::from_secs(60);
+/// Failures in a row after which a coordinator is not asked for [`CHECK_BREAKER_PAUSE`].
+pub const CHECK_BREAKER_FAILURES: u32 = 5;
+/// Time for which a coordinator that failed again and again is not asked; then one check is let through.
+pub const CHECK_BREAKER_PAUSE: Duration = Duration::from_secs(10);

@@ -9,7 +9,7 @@ use super::repositories::JudgingCheckout;
 use crate::domain::changed_lines::ChangedLines;
 use crate::domain::gates::{GatePlan, GateReport};
 use crate::domain::ids::{AgentId, BranchName, CommitId, TaskId, Word};
-use crate::domain::outcome::Failure;
+use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::repository::RepositoryUrl;
 use crate::domain::spec::GateProfile;
 
@@ -46,6 +46,10 @@ pub struct JudgeRequest {
     pub round: u32,
     /// The repository.
     pub repository: RepositoryUrl,
+    /// The profile that the plan was made for.
+    pub profile: GateProfile,
+    /// The base branch.
+    pub base_branch: BranchName,
     /// The base commit.
     pub base: CommitId,
     /// The commit.
@@ -60,6 +64,8 @@ pub struct JudgeRequest {
     pub changed: Option<Vec<Vec<u8>>>,
     /// Lines that the commit changes, of files that are text. `None` when they are not known.
     pub changed_lines: Option<Vec<ChangedLines>>,
+    /// Extent of the change in one line, such as `2 files changed, 10 insertions(+), 3 deletions(-)`; empty when it is not known.
+    pub diff_summary: String,
 }
 
 /// Inputs of the preparations for an agent.
@@ -106,6 +112,12 @@ pub trait CommitSource: Send + Sync {
     /// Returns a git bundle of the commit, as `HEAD`, that stands on the base. The file is removed with the agent's tree.
     async fn bundle(&self) -> Result<PathBuf, Failure>;
 
+    /// Returns a git bundle of the commit, as `HEAD`, with its whole history: for a gatekeeper that has nothing of the repository
+    /// and cannot reach it. The file is removed with the agent's tree.
+    async fn whole_bundle(&self) -> Result<PathBuf, Failure> {
+        Err(Failure::new(FailureKind::Internal, "the history of the commit is not at hand"))
+    }
+
     /// Returns the object ids of paths in the commit, `None` for one that it does not have; the empty path is the commit's whole
     /// tree. Where they are not known at all, nothing that depends on them is remembered.
     async fn objects(&self, paths: &[String]) -> Result<Vec<Option<String>>, Failure> {
@@ -118,11 +130,27 @@ pub trait CommitSource: Send + Sync {
     }
 }
 
+/// State of the gatekeeper, for readiness.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum GatekeeperHealth {
+    /// It judges on this machine, so that nothing else must answer.
+    Local,
+    /// It is elsewhere and answers; how, for people.
+    Reached(String),
+    /// It is elsewhere and does not answer; why, for people.
+    Unreachable(String),
+}
+
 /// Plans and judges.
 #[async_trait]
 pub trait Gatekeeper: Send + Sync {
     /// Returns the form in which it reads commits, so that one can be prepared while the secret scan runs.
     fn reads(&self) -> CommitForm;
+
+    /// Tells whether it could judge now. Answers within a few seconds.
+    async fn health(&self) -> GatekeeperHealth {
+        GatekeeperHealth::Local
+    }
 
     /// Makes the plan from the profile and the base commit's definitions: a repository may add gates to a
     /// profile and never remove one. Fails with `BadInput` when the definitions cannot be read.

@@ -3,6 +3,7 @@
 
 pub mod archive;
 pub mod audit;
+pub mod bundles;
 pub mod clock;
 pub mod external_queue;
 pub mod fleet;

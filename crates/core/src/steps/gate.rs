@@ -16,7 +16,7 @@ use crate::domain::outcome::{Failure, FailureKind};
 use crate::domain::repository::RepositoryUrl;
 use crate::limits;
 use crate::ports::gatekeeper::JudgeRequest;
-use crate::ports::repositories::{DiffForm, JudgingRequest};
+use crate::ports::repositories::{Commits, DiffForm, FileStat, JudgingRequest};
 use crate::ports::runtime::AgentEvent;
 use crate::ports::transcripts::Checkpoint;
 
@@ -103,6 +103,7 @@ async fn judge(
     let (o, agent) = (context.orchestrator, context.agent);
     let repository = agent.spec.context.repository.clone();
     let stat = o.ports.commits.stat(&repository, base, head).await;
+    let diff_summary = stat.as_ref().map_or(String::new(), |files| FileStat::summary(files));
     let changed = stat.map(|files| {
         files.iter().flat_map(|file| file.changed_paths().map(<[u8]>::to_vec)).collect::<Vec<_>>()
     });
@@ -113,36 +114,37 @@ async fn judge(
         agent: agent.id,
         round: round(context),
         repository: repository.clone(),
+        profile: agent.spec.gate_profile,
+        base_branch: agent.spec.context.branch.clone(),
         base: base.clone(),
         commit: head.clone(),
         branch: agent.branch.clone(),
         task: agent.spec.task_id.clone(),
         plan: plan.clone(),
         changed: changed.ok(),
-        changed_lines: changed_lines(context, &repository, base, head, plan).await,
+        changed_lines: changed_lines(o.ports.commits.as_ref(), &repository, (base, head), plan).await,
+        diff_summary,
     };
     o.ports.gatekeeper.judge(request, source).await
 }
 
 /// Returns the lines that the commit changes, where a report could be asked about them. `None` when they are not known, which no
 /// floor for changed lines passes.
-async fn changed_lines(
-    context: &StepContext<'_>,
+pub(crate) async fn changed_lines(
+    commits: &dyn Commits,
     repository: &RepositoryUrl,
-    base: &CommitId,
-    head: &CommitId,
+    (base, head): (&CommitId, &CommitId),
     plan: &GatePlan,
 ) -> Option<Vec<ChangedLines>> {
     if plan.gates.iter().all(|gate| gate.reports.is_empty()) {
         return None;
     }
-    let commits = &context.orchestrator.ports.commits;
     match commits.diff(repository, base, head, DiffForm::Readable, limits::CHANGED_DIFF_BYTES).await {
         Ok((diff, false)) => Some(changed_lines::of_diff(&diff)),
         // A part of the diff would pass for the whole.
         Ok((_, true)) => None,
         Err(e) => {
-            tracing::warn!(agent.id = %context.agent.id, error = e.message, "the changed lines are not known to the gatekeeper");
+            tracing::warn!(commit = %head, error = e.message, "the changed lines are not known to the gatekeeper");
             None
         }
     }

@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use crate::domain::outcome::Failure;
 use crate::ports::gatekeeper::{CommitForm, CommitSource};
-use crate::ports::repositories::{Commits, JudgingCheckout, JudgingRequest, Trees};
+use crate::ports::repositories::{BundleExtent, Commits, JudgingCheckout, JudgingRequest, Trees};
 
 /// A commit of the server's bare repository.
 pub(crate) struct JudgedCommit {
@@ -17,11 +17,13 @@ pub(crate) struct JudgedCommit {
     request: JudgingRequest,
     checkout: OnceCell<JudgingCheckout>,
     bundle: OnceCell<PathBuf>,
+    whole_bundle: OnceCell<PathBuf>,
 }
 
 impl JudgedCommit {
     pub(crate) fn new(trees: Arc<dyn Trees>, commits: Arc<dyn Commits>, request: JudgingRequest) -> Self {
-        Self { trees, commits, request, checkout: OnceCell::new(), bundle: OnceCell::new() }
+        let (checkout, bundle, whole_bundle) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { trees, commits, request, checkout, bundle, whole_bundle }
     }
 
     /// Makes the commit's content in this form.
@@ -46,8 +48,13 @@ impl CommitSource for JudgedCommit {
     }
 
     async fn bundle(&self) -> Result<PathBuf, Failure> {
-        let make = || self.trees.bundle_for_judging(&self.request);
+        let make = || self.trees.bundle_for_judging(&self.request, BundleExtent::AfterBase);
         self.bundle.get_or_try_init(make).await.cloned()
+    }
+
+    async fn whole_bundle(&self) -> Result<PathBuf, Failure> {
+        let make = || self.trees.bundle_for_judging(&self.request, BundleExtent::Whole);
+        self.whole_bundle.get_or_try_init(make).await.cloned()
     }
 
     async fn objects(&self, paths: &[String]) -> Result<Vec<Option<String>>, Failure> {

@@ -25,6 +25,8 @@ mod supervise;
 mod tend;
 pub mod unwind;
 
+pub(crate) use gate::changed_lines;
+
 use crate::domain::lifecycle::{Effect, Event, Step};
 use crate::domain::outcome::{Failure, FailureKind, Outcome};
 use crate::driver::{AgentHandle, Order};

@@ -6,6 +6,7 @@ mod agent_tokens;
 mod attention;
 mod audit;
 mod contract;
+mod coordinator_openapi;
 mod documented;
 mod facts;
 mod faulty_store;

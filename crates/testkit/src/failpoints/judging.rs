@@ -7,7 +7,8 @@ use mosaic_core::domain::gates::{GatePlan, GateReport};
 use mosaic_core::domain::ids::AgentId;
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::ports::gatekeeper::{
-    CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest, PrepareRequest, Prepared,
+    CommitForm, CommitSource, Gatekeeper, GatekeeperHealth, JudgeRequest, PlanRequest, PrepareRequest,
+    Prepared,
 };
 use mosaic_core::ports::runtime::{
     Dialogue, LaunchPlan, LaunchRequest, Opening, Probe, ProbeError, Runtime, RuntimeCapabilities,
@@ -20,6 +21,12 @@ wrap! { Gatekeeper as "gatekeeper" {
     last plan(request: PlanRequest<'_>) -> Result<GatePlan, Failure>;
     first prepare(request: PrepareRequest, base: Arc<dyn CommitSource>) -> Result<Prepared, Failure>;
     plain reads() -> CommitForm;
+    own [] {
+        /// Asked by readiness, never by the life of a task.
+        async fn health(&self) -> GatekeeperHealth {
+            self.inner.health().await
+        }
+    }
     first judge(request: JudgeRequest, source: Arc<dyn CommitSource>) -> Result<GateReport, Failure>;
 } }
 

@@ -10,9 +10,9 @@ use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache, RestoreRequest,
-    Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    Added, BundleExtent, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout,
+    JudgingRequest, KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache,
+    RestoreRequest, Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -28,7 +28,7 @@ wrap! { Trees as "repositories" {
         }
     }
     first checkout_for_judging(request: &JudgingRequest) -> Result<JudgingCheckout, Failure>;
-    first bundle_for_judging(request: &JudgingRequest) -> Result<PathBuf, Failure>;
+    first bundle_for_judging(request: &JudgingRequest, extent: BundleExtent) -> Result<PathBuf, Failure>;
     last remove(agent: AgentId) -> Result<(), Failure>;
     last abandon(agent: AgentId) -> Result<u64, Failure>;
     last keep_beside(agent: AgentId) -> Result<Vec<String>, Failure>;
@@ -41,6 +41,7 @@ wrap! { Trees as "repositories" {
 wrap! { Intake as "repositories" {
     last harvest(request: &TreeRequest) -> Result<HarvestJob, Failure>;
     last receive(request: &TreeRequest, outbox: &Path) -> Result<Received, Failure>;
+    last receive_for_judging(request: &JudgingRequest, directory: &Path) -> Result<(), Failure>;
     last snapshot(request: &TreeRequest) -> Result<HarvestJob, Failure>;
     last receive_snapshot(request: &TreeRequest, outbox: &Path) -> Result<Option<CommitId>, Failure>;
     last salvage(request: &TreeRequest) -> Result<HarvestJob, Failure>;

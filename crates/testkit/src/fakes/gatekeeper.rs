@@ -6,7 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mosaic_core::domain::gates::{GateDefinition, GateOutcome, GatePlan, GateReport, GateResult};
 use mosaic_core::domain::ids::{AgentId, CommitId};
-use mosaic_core::domain::outcome::{Failure, FailureKind};
+use mosaic_core::domain::outcome::Failure;
+use mosaic_core::domain::spec::GateProfile;
 use mosaic_core::ports::gatekeeper::{
     CommitForm, CommitSource, Gatekeeper, JudgeRequest, PlanRequest, PrepareRequest, Prepared,
 };
@@ -45,7 +46,7 @@ impl Gatekeeper for Part {
     }
 }
 
-/// A commit that was checked out before, and cannot be bundled.
+/// A commit that was checked out before. What stands for its bundle is the same path, which a stub asks for and does not read.
 pub struct CheckedOut(pub PathBuf);
 
 #[async_trait]
@@ -54,7 +55,10 @@ impl CommitSource for CheckedOut {
         Ok(JudgingCheckout { path: self.0.clone(), warnings: Vec::new() })
     }
     async fn bundle(&self) -> Result<PathBuf, Failure> {
-        Err(Failure::new(FailureKind::Internal, "there is only a checkout"))
+        Ok(self.0.clone())
+    }
+    async fn whole_bundle(&self) -> Result<PathBuf, Failure> {
+        self.bundle().await
     }
 }
 
@@ -71,5 +75,8 @@ pub fn judge_request(agent: AgentId, commit: CommitId, plan: GatePlan) -> JudgeR
         plan,
         changed: Some(Vec::new()),
         changed_lines: None,
+        profile: GateProfile::Custom,
+        base_branch: "main".parse().expect("it is one"),
+        diff_summary: String::new(),
     }
 }

@@ -11,9 +11,9 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout, JudgingRequest,
-    KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache, RestoreRequest,
-    Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    Added, BundleExtent, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout,
+    JudgingRequest, KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState, RepoCache,
+    RestoreRequest, Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
 };
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
@@ -41,7 +41,7 @@ impl Trees for ReadableRepositories {
     async fn checkout_for_judging(&self, _: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
         Err(unused())
     }
-    async fn bundle_for_judging(&self, _: &JudgingRequest) -> Result<PathBuf, Failure> {
+    async fn bundle_for_judging(&self, _: &JudgingRequest, _: BundleExtent) -> Result<PathBuf, Failure> {
         Err(unused())
     }
     async fn remove(&self, _: AgentId) -> Result<(), Failure> {
@@ -73,6 +73,9 @@ impl Intake for ReadableRepositories {
         Err(unused())
     }
     async fn receive(&self, _: &TreeRequest, _: &Path) -> Result<Received, Failure> {
+        Err(unused())
+    }
+    async fn receive_for_judging(&self, _: &JudgingRequest, _: &Path) -> Result<(), Failure> {
         Err(unused())
     }
     async fn snapshot(&self, _: &TreeRequest) -> Result<HarvestJob, Failure> {

@@ -14,9 +14,10 @@ use mosaic_core::domain::outcome::{Failure, FailureKind};
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::fleet::Hold;
 use mosaic_core::ports::repositories::{
-    Added, ChangeKind, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake, JudgingCheckout,
-    JudgingRequest, Kept, KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received, RemoteState,
-    RepoCache, RestoreRequest, Restored, StrayTree, TreeRequest, Trees, UnmergedCommit, Worktree,
+    Added, BundleExtent, ChangeKind, Commits, DiffForm, FileStat, FilterUse, Fit, HarvestJob, Intake,
+    JudgingCheckout, JudgingRequest, Kept, KeptRefs, KeptWork, NotAllowed, Publisher, Pushed, Received,
+    RemoteState, RepoCache, RestoreRequest, Restored, StrayTree, TreeRequest, Trees, UnmergedCommit,
+    Worktree,
 };
 use tokio::sync::mpsc;
 
@@ -100,7 +101,7 @@ impl Trees for Part {
     async fn checkout_for_judging(&self, _: &JudgingRequest) -> Result<JudgingCheckout, Failure> {
         Ok(JudgingCheckout { path: PathBuf::from("/nonexistent"), warnings: Vec::new() })
     }
-    async fn bundle_for_judging(&self, _: &JudgingRequest) -> Result<PathBuf, Failure> {
+    async fn bundle_for_judging(&self, _: &JudgingRequest, _: BundleExtent) -> Result<PathBuf, Failure> {
         Ok(PathBuf::from("/nonexistent"))
     }
     async fn remove(&self, agent: AgentId) -> Result<(), Failure> {
@@ -142,6 +143,9 @@ impl Intake for Part {
             self.0.salvaged.lock().insert(request.agent);
         }
         Ok(Kept::Commits { head: commit('c') }.into())
+    }
+    async fn receive_for_judging(&self, _: &JudgingRequest, _: &Path) -> Result<(), Failure> {
+        Ok(())
     }
     async fn snapshot(&self, request: &TreeRequest) -> Result<HarvestJob, Failure> {
         self.harvest(request).await

@@ -24,6 +24,7 @@ pub(super) mod prefix_looks;
 pub(super) mod push;
 pub(super) mod read;
 pub(super) mod receive;
+pub(super) mod receive_judged;
 pub(super) mod remote_tips;
 pub(super) mod repack;
 pub(super) mod salvage;

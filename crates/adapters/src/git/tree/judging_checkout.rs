@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mosaic_core::domain::outcome::FailureKind;
-use mosaic_core::ports::repositories::{JudgingCheckout, JudgingRequest};
+use mosaic_core::ports::repositories::{BundleExtent, JudgingCheckout, JudgingRequest};
 
 use super::submodules::For;
 use crate::git::command::Input;
@@ -46,18 +46,31 @@ impl GitRepositories {
     }
 
     /// Makes a bundle of the judged commit from a git directory of its own, in which it is HEAD.
-    pub(crate) async fn judging_bundle(&self, request: &JudgingRequest) -> Result<PathBuf, GitError> {
+    pub(crate) async fn judging_bundle(
+        &self,
+        request: &JudgingRequest,
+        extent: BundleExtent,
+    ) -> Result<PathBuf, GitError> {
         check_label(&request.label)?;
         self.ready().await;
         let io = |e: std::io::Error| errors::io("making a bundle for judging", e);
-        let name = format!("judge-{}-bundle", request.label);
+        let kind = match extent {
+            BundleExtent::AfterBase => "bundle",
+            BundleExtent::Whole => "whole-bundle",
+        };
+        let name = format!("judge-{}-{kind}", request.label);
         self.trash.discard_in(&self.layout.agent(request.agent), |entry| entry == name).map_err(io)?;
         let place = self.layout.agent(request.agent).join(&name);
         private_files::private_dir(&place).map_err(io)?;
         let (git_dir, bundle) = (place.join("git"), place.join("bundle"));
         self.write_judging_git_dir(&git_dir, request, "").map_err(io)?;
-        let call = self.git.local(&git_dir).args(["bundle", "create", "--quiet"]).args([&bundle]);
-        let done = call.args(["HEAD", &format!("^{}", request.base)]).run(Input::Nothing, 0).await?;
+        let call =
+            self.git.local(&git_dir).args(["bundle", "create", "--quiet"]).args([&bundle]).args(["HEAD"]);
+        let call = match extent {
+            BundleExtent::AfterBase => call.args([&format!("^{}", request.base)]),
+            BundleExtent::Whole => call,
+        };
+        let done = call.run(Input::Nothing, 0).await?;
         done.success("making a bundle for judging")?;
         Ok(bundle)
     }

@@ -25,14 +25,14 @@ impl Decision {
             (_, Event::NodeFailed { node, failure, warnings, elsewhere, .. }) => {
                 self.warn_all(warnings);
                 self.stop_clock(None);
-                let in_setup = matches!(state, State::Checkout { .. } | State::Confining { .. });
+                let in_setup = is_ours(&state);
                 return Some(self.node_failed(node, failure, elsewhere, in_setup));
             }
             // A failed push is decided in its own state, because some failures say that the remote has not
             // got the commit.
             (State::Publishing { .. }, event) => event,
             (_, Event::Failed(failure)) => {
-                let in_setup = matches!(state, State::Checkout { .. } | State::Confining { .. });
+                let in_setup = is_ours(&state);
                 return Some(self.failed(failure, in_setup));
             }
             (_, event) => event,
@@ -167,4 +167,10 @@ impl Decision {
         self.looked(&look);
         Some(self.unwound(ending, salvage, pending))
     }
+}
+
+/// Tells whether a failure in this state lies on what surrounds the agent and never on it: before its program runs, and while its
+/// commit is judged.
+fn is_ours(state: &State) -> bool {
+    matches!(state, State::Checkout { .. } | State::Confining { .. } | State::Gating { .. })
 }

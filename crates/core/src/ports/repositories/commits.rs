@@ -70,6 +70,24 @@ pub struct FileStat {
 }
 
 impl FileStat {
+    /// Returns the extent of a change in one line, as git says it.
+    pub fn summary(files: &[Self]) -> String {
+        let (plus, minus) = files.iter().fold((0_u64, 0_u64), |(plus, minus), file| {
+            (
+                plus.saturating_add(file.added.unwrap_or_default()),
+                minus.saturating_add(file.deleted.unwrap_or_default()),
+            )
+        });
+        let files = files.len();
+        let s = |n: u64| if n == 1 { "" } else { "s" };
+        format!(
+            "{files} file{} changed, {plus} insertion{}(+), {minus} deletion{}(-)",
+            s(files as u64),
+            s(plus),
+            s(minus)
+        )
+    }
+
     /// Returns the paths in which the two commits differ because of this file: both names of one that was renamed. The
     /// source of a copy is as it was.
     pub fn changed_paths(&self) -> impl Iterator<Item = &[u8]> {

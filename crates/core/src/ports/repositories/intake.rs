@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::agent::Salvaged;
 use crate::domain::ids::CommitId;
 use crate::domain::outcome::Failure;
-use crate::ports::repositories::trees::TreeRequest;
+use crate::ports::repositories::trees::{JudgingRequest, TreeRequest};
 
 /// A program that commits and bundles what an agent left, to be run inside the agent's confinement.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,4 +102,11 @@ pub trait Intake: Send + Sync {
         request: &TreeRequest,
         outbox: &Path,
     ) -> Result<Option<Salvaged>, Failure>;
+
+    /// Takes in a bundle that another orchestrator made of a commit that is to be judged here, from the file `bundle` in this
+    /// directory, checking every object. It must hold exactly the asked commit, which must descend from the asked base; the
+    /// repository may never have been fetched. What was taken in is kept under `refs/agents/<id>/` until it is forgotten. Fails
+    /// with [`FailureKind::BadInput`](crate::domain::outcome::FailureKind::BadInput) for a bundle that cannot be used, a base that
+    /// is not there included.
+    async fn receive_for_judging(&self, request: &JudgingRequest, directory: &Path) -> Result<(), Failure>;
 }

@@ -12,4 +12,6 @@ pub use self::commits::{Added, AddedPart, ChangeKind, Commits, DiffForm, FileSta
 pub use self::intake::{HarvestJob, Intake, Kept, Received};
 pub use self::kept_work::{KeptRefs, KeptWork, RepoCache, RestoreRequest, Restored, UnmergedCommit};
 pub use self::publisher::{Fit, NotAllowed, Publisher, Pushed, RemoteState};
-pub use self::trees::{JudgingCheckout, JudgingRequest, StrayTree, TreeRequest, Trees, Worktree};
+pub use self::trees::{
+    BundleExtent, JudgingCheckout, JudgingRequest, StrayTree, TreeRequest, Trees, Worktree,
+};

@@ -61,6 +61,15 @@ pub struct JudgingRequest {
     pub label: String,
 }
 
+/// Part of a commit's history that a bundle for judging holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BundleExtent {
+    /// The commits after the base: whoever reads it has the base.
+    AfterBase,
+    /// Everything.
+    Whole,
+}
+
 /// A fresh checkout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JudgingCheckout {
@@ -99,9 +108,13 @@ pub trait Trees: Send + Sync {
     /// Nothing that is written there reaches the bare repository.
     async fn checkout_for_judging(&self, request: &JudgingRequest) -> Result<JudgingCheckout, Failure>;
 
-    /// Makes a bundle of exactly the commit, as `HEAD`, that stands on the base: for a gatekeeper on another machine. It lies
-    /// where checkouts for judging do and is removed with the agent's tree.
-    async fn bundle_for_judging(&self, request: &JudgingRequest) -> Result<PathBuf, Failure>;
+    /// Makes a bundle of exactly the commit, as `HEAD`: for a gatekeeper on another machine. It lies where checkouts for judging do
+    /// and is removed with the agent's tree.
+    async fn bundle_for_judging(
+        &self,
+        request: &JudgingRequest,
+        extent: BundleExtent,
+    ) -> Result<PathBuf, Failure>;
 
     /// Takes the agent's tree, outbox and judging checkouts away: renamed at once, deleted in the background.
     /// Idempotent; links are never followed.

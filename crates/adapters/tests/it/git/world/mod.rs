@@ -11,7 +11,8 @@ use mosaic_core::domain::ids::{AgentId, BranchName, CommitId};
 use mosaic_core::domain::outcome::Failure;
 use mosaic_core::domain::repository::RepositoryUrl;
 use mosaic_core::ports::repositories::{
-    HarvestJob, Intake, JudgingCheckout, JudgingRequest, Kept, Publisher, Received, TreeRequest, Trees,
+    BundleExtent, HarvestJob, Intake, JudgingCheckout, JudgingRequest, Kept, Publisher, Received,
+    TreeRequest, Trees,
 };
 use mosaic_testkit::git_fixture::Fixture;
 
@@ -138,7 +139,7 @@ impl World {
         commit: &CommitId,
         label: &str,
     ) -> Result<PathBuf, Failure> {
-        self.git.bundle_for_judging(&judging(request, commit, label)).await
+        self.git.bundle_for_judging(&judging(request, commit, label), BundleExtent::AfterBase).await
     }
 
     pub(crate) async fn keep(&self, request: &TreeRequest) -> Result<Kept, Failure> {
