@@ -21,6 +21,7 @@ pub mod runtime_suite;
 pub mod sandbox_suite;
 pub mod store_suite;
 pub mod story;
+pub mod stub_coordinator;
 pub mod tcp_proxy;
 pub mod transcripts_suite;
 pub mod valkey_sentinel;

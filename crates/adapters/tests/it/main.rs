@@ -9,6 +9,7 @@ mod agent_demo;
 mod audit_file;
 mod caretaker;
 mod conformance;
+mod gates_coordinator;
 mod gates_isolated;
 mod gates_local;
 mod gates_setup;
