@@ -15,6 +15,7 @@ use crate::exit;
 const GROUPS: &str = "\
 Start:
   serve        Run the server in the foreground
+  coordinator  Judge commits for other orchestrators, in the foreground
   demo         Watch scripted agents do real work, without a model or a key
   drain        Take the server out of service once what runs has ended
   doctor       Check this machine: tools, logins, disk, server
@@ -108,6 +109,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  mosaic serve\n  ORCHESTRATOR_PORT=8080 MOSAIC_SLOTS=8 mosaic serve\n\nSettings are environment variables: mosaic config"
     )]
     Serve(ServeArgs),
+    /// Judge commits for other orchestrators, in the foreground
+    #[command(
+        after_help = "Examples:\n  mosaic coordinator\n  MOSAIC_COORDINATOR_SLOTS=8 mosaic coordinator --port 8443\n\nOrchestrators ask it with COORDINATOR_URL and MOSAIC_COORDINATOR_TOKEN; its own token is in the file\ncoordinator/token below the data directory."
+    )]
+    Coordinator(CoordinatorArgs),
     /// Watch scripted agents do real work, without a model or a key
     #[command(after_help = "Examples:\n  mosaic demo\n  mosaic demo --remove")]
     Demo(DemoArgs),

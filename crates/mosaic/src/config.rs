@@ -2,6 +2,7 @@
 //! variables stand in one table, `config/table.rs`; this file turns it and an environment into a [`Config`]. A
 //! wrong value stops the start by name, and nothing is ignored in silence.
 
+pub(crate) mod coordinator;
 mod error;
 pub(crate) mod operator_file;
 mod outcome;

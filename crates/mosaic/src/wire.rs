@@ -1,5 +1,6 @@
 //! The only place that chooses adapters: turns the configuration into an orchestrator with its ports.
 
+pub(crate) mod gates;
 pub(crate) mod git;
 mod isolation;
 pub(crate) mod known;
@@ -15,7 +16,7 @@ use mosaic_adapters::audit_file::FileAudit;
 use mosaic_adapters::clock_system::{SystemChance, SystemClock};
 use mosaic_adapters::data_dir::DirLock;
 use mosaic_adapters::disk::{OffThread, drive};
-use mosaic_adapters::gates_local::{GateCache, GateOptions, LocalGatekeeper, Toolchain, Trust as GateTrust};
+use mosaic_adapters::gates_local::{GateCache, GateOptions, Toolchain, Trust as GateTrust};
 use mosaic_adapters::git::GitRepositories;
 use mosaic_adapters::host_system::SystemHost;
 use mosaic_adapters::orders_files::{FileOrders, OrdersDir};
@@ -137,7 +138,7 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
     let (clock, scanner) = (Arc::new(SystemClock), Arc::new(RuleScanner::knowing(Arc::clone(&known))));
     let gate_cache = gate_cache(config, overrides, data);
     let tools = Toolchain { path: path_env.clone(), passed };
-    let gatekeeper = LocalGatekeeper::new(GateOptions {
+    let gates = GateOptions {
         processes: processes.clone(),
         transcripts: transcripts.clone(),
         clock: clock.clone(),
@@ -148,8 +149,8 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
         isolator: Arc::new(isolation::isolator(config, &self_exe, data, &short)),
         at_once: isolation::gates_at_once(),
         variable: isolation::variable(&known),
-    })
-    .with_cache(gate_cache.clone(), tools);
+    };
+    let gatekeeper = gates::gatekeeper(config, gates, (gate_cache.clone(), tools));
     let ports = Ports {
         store,
         external_queue,
@@ -163,7 +164,7 @@ pub(crate) async fn wire(config: &Config, overrides: &Overrides) -> anyhow::Resu
         sandbox,
         processes,
         runtimes: runtimes::all(config, &self_exe, &path_env, &known),
-        gatekeeper: Arc::new(OffThread::<dyn Gatekeeper>::new(Arc::new(gatekeeper))),
+        gatekeeper: Arc::new(OffThread::<dyn Gatekeeper>::new(gatekeeper)),
         scanner,
         transcripts,
         audit: Arc::new(audit),

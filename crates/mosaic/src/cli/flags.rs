@@ -21,4 +21,6 @@ pub(crate) use orders::{
 };
 pub(crate) use records::{AuditAction, AuditArgs, AuditFilter, CompletionsArgs, ConfigArgs, TokenArgs};
 pub(crate) use values::Cap;
-pub(crate) use work::{DemoArgs, GateChoice, RunArgs, ServeArgs, SpawnArgs, TaskArgs, TypeChoice};
+pub(crate) use work::{
+    CoordinatorArgs, DemoArgs, GateChoice, RunArgs, ServeArgs, SpawnArgs, TaskArgs, TypeChoice,
+};

@@ -2,6 +2,7 @@
 //! is 1 when something is broken.
 
 mod attributes;
+mod coordinator;
 mod finding;
 mod node;
 mod programs;
@@ -53,6 +54,7 @@ pub(super) fn run(session: &Session) -> Result<Exit, Problem> {
             }),
             scope.spawn(|| data_dir(&config.data_dir, config.retention.disk_floor)),
             scope.spawn(|| valkey::look(&config)),
+            scope.spawn(|| coordinator::look(&config)),
             scope.spawn(|| server(session)),
         ];
         checks.into_iter().flat_map(|check| check.join().unwrap_or_default()).collect()

@@ -59,6 +59,8 @@ pub(super) fn run(session: &Session, args: &GatesRunArgs) -> Result<Exit, Proble
     config.trust = Some(trust);
     // Its own store, whatever is named: nothing of it concerns a fleet.
     config.valkey = crate::config::valkey::ValkeyConfig::default();
+    // Tried here, where a person sees what they do.
+    config.coordinator.url = None;
     let id = request.id;
     let tried = blocking(async {
         let wired = wire::wire(&config, &overrides).await?;

@@ -6,6 +6,7 @@ mod audit;
 mod body;
 mod completions;
 mod config;
+mod coordinator;
 mod diff;
 mod doctor;
 mod drain;
@@ -52,6 +53,7 @@ pub(crate) fn run(session: &Session, command: Option<Command>) -> Result<ExitCod
             let config = server_config(session, &args)?;
             return Ok(crate::serve::serve(&config, &args));
         }
+        Some(Command::Coordinator(args)) => return coordinator::run(session, &args),
         Some(Command::Demo(args)) => {
             let config = server_config(session, &ServeArgs::default())?;
             return Ok(crate::demo::demo(&config, &args));

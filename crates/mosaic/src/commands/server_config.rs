@@ -10,7 +10,20 @@ use crate::session::{Session, say};
 /// Reads the whole configuration: flags over variables. Warns about variables that
 /// nothing reads.
 pub(super) fn server_config(session: &Session, flags: &ServeArgs) -> Result<Config, Problem> {
-    let config = Config::from_env(&|name| overlay(session, flags, name))?;
+    config_under(session, &|name| match name {
+        "ORCHESTRATOR_PORT" => flags.port.map(|n| n.to_string()),
+        "MOSAIC_BIND" => flags.bind.clone(),
+        "MOSAIC_SLOTS" => flags.slots.map(|n| n.to_string()),
+        _ => None,
+    })
+}
+
+/// Reads the whole configuration under the flags of a command, which are found by the name of their variable.
+pub(super) fn config_under(
+    session: &Session,
+    flag: &dyn Fn(&str) -> Option<String>,
+) -> Result<Config, Problem> {
+    let config = Config::from_env(&|name| overlay(session, flag, name))?;
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for warning in unknown_names(names).into_iter().chain(config.unread_warnings()) {
         say(&format!("warning: {warning}"));
@@ -18,15 +31,9 @@ pub(super) fn server_config(session: &Session, flags: &ServeArgs) -> Result<Conf
     Ok(config)
 }
 
-/// Looks up a variable under the flags of `serve`.
-fn overlay(session: &Session, flags: &ServeArgs, name: &str) -> Option<OsString> {
-    let flag = match name.strip_suffix("_FILE").unwrap_or(name) {
-        "ORCHESTRATOR_PORT" => flags.port.map(|n| n.to_string()),
-        "MOSAIC_BIND" => flags.bind.clone(),
-        "MOSAIC_SLOTS" => flags.slots.map(|n| n.to_string()),
-        _ => None,
-    };
-    match flag {
+/// Looks up a variable under flags.
+fn overlay(session: &Session, flag: &dyn Fn(&str) -> Option<String>, name: &str) -> Option<OsString> {
+    match flag(name.strip_suffix("_FILE").unwrap_or(name)) {
         // A flag stands over the variable's file too.
         Some(_) if name.ends_with("_FILE") => None,
         Some(value) => Some(value.into()),

@@ -10,6 +10,7 @@ use mosaic_adapters::uid_range::UidRange;
 use mosaic_core::domain::retention::Retention;
 use mosaic_core::limits;
 
+use super::coordinator::CoordinatorConfig;
 use super::error::ConfigError;
 use super::runtimes;
 use super::valkey::ValkeyConfig;
@@ -99,6 +100,8 @@ pub(crate) struct Config {
     pub(crate) node: String,
     /// `VALKEY_HOST`, `VALKEY_PORT` and `MOSAIC_VALKEY_*`.
     pub(crate) valkey: ValkeyConfig,
+    /// `COORDINATOR_URL` and `MOSAIC_COORDINATOR_*`.
+    pub(crate) coordinator: CoordinatorConfig,
     /// `MOSAIC_LEASE_MS`.
     pub(crate) lease: Duration,
     /// `MOSAIC_NODE_URL`.
@@ -196,6 +199,7 @@ impl Config {
             allow_incomplete_strict: false,
             node: default_node(),
             valkey: ValkeyConfig::default(),
+            coordinator: CoordinatorConfig::default(),
             lease: Duration::from_secs(120),
             node_url: None,
             node_labels: BTreeMap::new(),
@@ -231,6 +235,7 @@ impl Config {
             "set both, or neither",
         );
         faults.extend(self.valkey.together());
+        faults.extend(self.coordinator.together());
         if self.data_dir.as_os_str().is_empty() {
             faults.push(no_home());
         }

@@ -2,6 +2,7 @@
 //! rows per area. The lists of README and `mosaic config` are printed from it.
 
 mod agents;
+mod coordinator;
 mod fleet;
 mod operation;
 mod service;
@@ -11,7 +12,9 @@ use super::row::Variable;
 
 /// Returns every setting, the contract's first.
 pub(crate) fn variables() -> impl Iterator<Item = &'static Variable> {
-    [service::ROWS, agents::ROWS, work::ROWS, fleet::ROWS, operation::ROWS].into_iter().flatten()
+    [service::ROWS, agents::ROWS, work::ROWS, coordinator::ROWS, fleet::ROWS, operation::ROWS]
+        .into_iter()
+        .flatten()
 }
 
 /// Returns the row of a variable.

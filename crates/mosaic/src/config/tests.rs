@@ -76,12 +76,9 @@ fn a_secret_is_never_shown() {
 
 #[test]
 fn what_this_build_lacks_stops_the_start_by_name() {
-    for (name, value) in [
-        ("COORDINATOR_URL", "http://x"),
-        ("SANDBOX_ENABLED", "true"),
-        ("MOSAIC_SANDBOX", "docker"),
-        ("MOSAIC_SANDBOX", "bubblewrap"),
-    ] {
+    for (name, value) in
+        [("SANDBOX_ENABLED", "true"), ("MOSAIC_SANDBOX", "docker"), ("MOSAIC_SANDBOX", "bubblewrap")]
+    {
         let text = fault(name, value);
         assert!(
             text.contains(&format!("{name} is set, but this build has no")) && text.contains("unset"),
@@ -182,4 +179,22 @@ fn the_readme_has_the_table() {
         table.trim() == table::markdown().trim(),
         "README.md has the rows {old:#?} instead of {new:#?}; `just snapshots` writes the table anew"
     );
+}
+
+#[test]
+fn a_token_is_not_sent_to_a_coordinator_in_the_clear() {
+    let url = |url: &'static str| ("COORDINATOR_URL", url);
+    let token = ("MOSAIC_COORDINATOR_TOKEN", "canary-canary-canary");
+    for near in ["http://127.0.0.1:8000", "http://localhost:8000", "https://gates.example.com"] {
+        assert!(read(&[url(near), token]).is_ok(), "{near}");
+    }
+    let far = url("http://coordinator:8000");
+    assert!(read(&[far]).is_ok(), "the contract's address works as it did");
+    let refused = read(&[far, token]).unwrap_err().to_string();
+    assert!(refused.contains("MOSAIC_COORDINATOR_TOKEN") && refused.contains("COORDINATOR_URL"), "{refused}");
+    assert!(!refused.contains("canary"));
+    assert!(read(&[far, token, ("MOSAIC_COORDINATOR_INSECURE", "true")]).is_ok());
+    assert!(fault("COORDINATOR_URL", "gates.example.com").contains("an http or https address"));
+    assert!(fault("COORDINATOR_URL", "http://user:secret@x").starts_with("error: COORDINATOR_URL: "));
+    assert!(read(&[("MOSAIC_COORDINATOR_AUTH", "off"), ("MOSAIC_COORDINATOR_BIND", "0.0.0.0")]).is_err());
 }

@@ -125,6 +125,7 @@ fn demo_config(config: &Config, place: &Path) -> Config {
     demo.allow_local_repositories = true;
     demo.slots = STORIES.len();
     demo.branch_prefix = "mosaic".to_owned();
+    demo.coordinator.url = None;
     demo
 }
 

@@ -52,6 +52,7 @@ impl Stage {
         drill.runtime = "command".to_owned();
         drill.command = Some(format!("'{}' {SUBCOMMAND} {}", own.display(), stage.mark));
         (drill.slots, drill.kill_grace) = (agents, GRACE);
+        drill.coordinator.url = None;
         let options = LocalOptions {
             allowed_repository: Some(remote),
             trust: Trust::Ask,

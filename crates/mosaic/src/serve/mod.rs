@@ -1,6 +1,7 @@
 //! `mosaic serve`, and the same server inside another command (`local`).
 
 mod access;
+mod coordinator;
 mod files;
 mod history;
 mod local;
@@ -21,6 +22,7 @@ use crate::logging;
 use crate::problem::Problem;
 use crate::wire::Overrides;
 pub(crate) use access::control_path;
+pub(crate) use coordinator::coordinator;
 pub(crate) use files::{ServerFile, private_dir, token};
 pub(crate) use history::other_secrets;
 pub(crate) use local::{LocalOptions, LocalServer, start_local};

@@ -82,7 +82,7 @@ pub(super) async fn listen(
     // A sandbox that cannot be used is the operator's to mend: without it no agent may run.
     let sandbox =
         wired.orchestrator.ports().sandbox.probe().await.context("agents cannot be run here")?.summary;
-    let listener = bind(config, explicit_port).await?;
+    let listener = bind(config, explicit_port, "ORCHESTRATOR_PORT").await?;
     // Before anything is recorded: records carry the store's time where it is shared.
     if let Err(e) = wired.orchestrator.clocks().measure().await {
         tracing::warn!(error = %e, "the store's time is not known yet; asking again");
@@ -158,7 +158,7 @@ async fn join(wired: &Wired, config: &Config, url: &str) -> anyhow::Result<()> {
 }
 
 /// Tells apart that another server has the data directory; then says where that one is.
-fn in_use(config: &Config, error: anyhow::Error) -> StartError {
+pub(super) fn in_use(config: &Config, error: anyhow::Error) -> StartError {
     match (error.downcast::<StoreError>(), ServerFile::read(&config.data_dir)) {
         (Ok(StoreError::InUse(_)), Some(server)) => StartError::InUse(format!(
             "already running: {} (pid {}, since {}); nothing was started",
@@ -170,7 +170,8 @@ fn in_use(config: &Config, error: anyhow::Error) -> StartError {
     }
 }
 
-async fn bind(config: &Config, explicit_port: bool) -> anyhow::Result<TcpListener> {
+/// Binds the configured address; `setting` names the port's setting in messages.
+pub(super) async fn bind(config: &Config, explicit_port: bool, setting: &str) -> anyhow::Result<TcpListener> {
     let more = if explicit_port || config.port == 0 { 0 } else { MORE_PORTS };
     let last = config.port.saturating_add(more);
     for port in config.port..=last {
@@ -186,7 +187,7 @@ async fn bind(config: &Config, explicit_port: bool) -> anyhow::Result<TcpListene
             Err(e) if e.kind() == ErrorKind::AddrInUse && port < last => {}
             Err(e) => {
                 let text = format!(
-                    "cannot listen on {}:{port}; choose another with ORCHESTRATOR_PORT or --port",
+                    "cannot listen on {}:{port}; choose another with {setting} or --port",
                     config.bind
                 );
                 return Err(anyhow::Error::new(e).context(text));
@@ -196,7 +197,8 @@ async fn bind(config: &Config, explicit_port: bool) -> anyhow::Result<TcpListene
     unreachable!("the last port returns either way")
 }
 
-fn url(address: SocketAddr) -> String {
+/// Returns the address under which this machine reaches a listener.
+pub(super) fn url(address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         format!("http://127.0.0.1:{}", address.port())
     } else {

@@ -21,6 +21,20 @@ pub(crate) struct ServeArgs {
     pub(crate) slots: Option<u32>,
 }
 
+/// Flags of `coordinator`; each stands over its variable.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct CoordinatorArgs {
+    /// Port (MOSAIC_COORDINATOR_PORT)
+    #[arg(long)]
+    pub(crate) port: Option<u16>,
+    /// Address to listen on (MOSAIC_COORDINATOR_BIND)
+    #[arg(long, value_name = "IP")]
+    pub(crate) bind: Option<String>,
+    /// Checks at once (MOSAIC_COORDINATOR_SLOTS)
+    #[arg(long, value_name = "N")]
+    pub(crate) slots: Option<u32>,
+}
+
 /// Flags of `demo`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct DemoArgs {

@@ -1,18 +1,12 @@
 //! The contract kept from the NestJS orchestrator, and the HTTP service.
 
+use crate::config::coordinator;
 use crate::config::outcome::Outcome;
 use crate::config::parsers as p;
 use crate::config::row::{Variable, contract, ours, secret};
 use crate::config::settings::Config;
 use crate::config::valkey::{self, built as valkey};
 use crate::config::values::Auth;
-
-fn no_coordinator(_: &mut Config, _: &str) -> Result<(), Outcome> {
-    Err(Outcome::Missing {
-        capability: "gates over a coordinator",
-        fix: "unset COORDINATOR_URL to start with local gates",
-    })
-}
 
 fn sandbox_enabled(_: &mut Config, value: &str) -> Result<(), Outcome> {
     if p::flag(value)? {
@@ -50,8 +44,11 @@ pub(super) const ROWS: &[Variable] = &[
         |c, v| valkey(|| valkey::port(v)).map(|x| c.valkey.port = Some(x)),
         |c| c.valkey.port.map(|port| port.to_string()),
     ),
-    contract("COORDINATOR_URL", "URL", "—", "where gates are run; not in this build: stops the start")
-        .read(no_coordinator, |_| None),
+    contract("COORDINATOR_URL", "http or https address", "—", "coordinator that judges commits; without it gates are run here")
+        .read(
+            |c, v| coordinator::url(v).map(|x| c.coordinator.url = Some(x)),
+            |c| c.coordinator.url.as_ref().map(ToString::to_string),
+        ),
     contract(
         "SANDBOX_ENABLED",
         "true, false",

@@ -125,12 +125,12 @@ fn without_a_server_the_code_is_5_and_the_way_out_is_named() {
 #[test]
 fn what_the_build_lacks_stops_the_server_by_name() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, value) in [("COORDINATOR_URL", "http://x"), ("SANDBOX_ENABLED", "true")] {
+    for (name, value) in [("SANDBOX_ENABLED", "true"), ("MOSAIC_SANDBOX", "docker")] {
         let (output, _, err) = parts(mosaic_with(dir.path(), &[(name, value)], &["serve"]));
         assert_eq!(output.status.code(), Some(2), "{err}");
         assert!(err.contains(name) && err.contains("unset"), "{err}");
     }
-    let (output, _, err) = parts(mosaic_with(dir.path(), &[("COORDINATOR_URL", "http://x")], &["config"]));
+    let (output, _, err) = parts(mosaic_with(dir.path(), &[("SANDBOX_ENABLED", "true")], &["config"]));
     assert_eq!(output.status.code(), Some(2), "{err}");
 }
 

@@ -14,6 +14,7 @@ mod cli_server;
 #[cfg(feature = "valkey")]
 mod clocks;
 mod contract;
+mod coordinator;
 mod diffs;
 mod disk;
 mod drill;
