@@ -31,6 +31,7 @@ pub(super) async fn mark(
         round: ROUND,
         commit: request.base.clone(),
         changed: Some(Vec::new()),
+        changed_lines: Some(Vec::new()),
         ..request.clone()
     };
     let judged = match Box::pin(keeper.recalled_or_judged(&of_base, &base)).await {
@@ -84,10 +85,15 @@ fn fault(head: &GateResult, base: &GateResult) -> Option<GateFault> {
 /// measured this is certain. An exit status, or a line of a log, may be the very thing that the agent was asked to mend: such a
 /// gate is warned about and goes back to the agent like any other.
 fn is_no_worse(head: &GateResult, base: &GateResult) -> bool {
-    if let (Some(head), Some(base)) = (&head.coverage, &base.coverage) {
-        return head.percent >= base.percent;
+    let covered = match (&head.coverage, &base.coverage) {
+        (Some(head), Some(base)) => Some(head.percent >= base.percent),
+        _ => None,
+    };
+    // Coverage says nothing about a test that fails only here.
+    let (Some(tests), Some(of_base)) = (&head.tests, &base.tests) else { return covered == Some(true) };
+    if covered == Some(false) {
+        return false;
     }
-    let (Some(tests), Some(of_base)) = (&head.tests, &base.tests) else { return false };
     // Fewer tests may be a test that was deleted.
     if tests.failed > of_base.failed || tests.passed < of_base.passed {
         return false;

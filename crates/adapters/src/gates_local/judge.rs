@@ -125,11 +125,15 @@ impl Course<'_> {
             Ok(()) => self.judge_in(&place, gate, attempt).await,
             Err(why) => Ok(Judged::error(format!("its directory for reports cannot be made: {why}"))),
         };
-        if self.is_read_later(index) {
+        let done_with = if self.is_read_later(index) {
             let mut kept = self.kept.lock();
-            kept.retain(|(of, _)| *of != index);
+            let first = kept.iter().position(|(of, _)| *of == index).map(|at| kept.swap_remove(at).1);
             kept.push((index, place));
+            first
         } else {
+            Some(place)
+        };
+        if let Some(place) = done_with {
             place.remove(options, judging).await;
         }
         judged
@@ -285,7 +289,8 @@ fn masked(scanner: &dyn SecretScanner, mut result: GateResult) -> GateResult {
 fn after_setup(setup: Option<&str>, command: String) -> String {
     let Some(setup) = setup else { return command };
     let log = "\"${TMPDIR:-/tmp}/setup.log\"";
+    // In a shell of its own: its `exit` must not be the gate's end, nor its directory or variables the gate's.
     format!(
-        "{{ {setup}\n}} >{log} 2>&1 || {{ echo 'the setup does not work with this commit:'; cat {log}; exit 1; }}\n{command}"
+        "( {setup}\n) >{log} 2>&1 || {{ echo 'the setup does not work with this commit:'; cat {log}; exit 1; }}\n{command}"
     )
 }

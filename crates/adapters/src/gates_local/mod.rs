@@ -159,6 +159,7 @@ impl LocalGatekeeper {
     ) -> Option<verdict_cache::VerdictKey> {
         self.cache.as_ref()?;
         let tree = source.objects(&[String::new()]).await.ok()?.into_iter().next().flatten()?;
-        verdict_cache::VerdictKey::of(&tree, base, plan, &self.tools.fingerprint())
+        let variable = |name: &str| (self.options.variable)(name);
+        verdict_cache::VerdictKey::of(&tree, base, plan, &self.tools.fingerprint(), &variable)
     }
 }

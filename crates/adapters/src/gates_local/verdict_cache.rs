@@ -27,7 +27,13 @@ pub(super) struct VerdictKey(String);
 
 impl VerdictKey {
     /// Returns the key; `None` for a plan of which nothing is run.
-    pub(super) fn of(tree: &str, base: &CommitId, plan: &GatePlan, toolchain: &str) -> Option<Self> {
+    pub(super) fn of(
+        tree: &str,
+        base: &CommitId,
+        plan: &GatePlan,
+        toolchain: &str,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Option<Self> {
         if !plan.trusted || plan.gates.is_empty() {
             return None;
         }
@@ -35,8 +41,11 @@ impl VerdictKey {
         let day =
             SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs() / 86_400;
         let day = (!plan.quarantine.is_empty()).then_some(day);
+        // Their values may decide as much as the commands do; only a digest of all leaves this function.
+        let values: Vec<_> =
+            plan.gates.iter().flat_map(|gate| &gate.env).map(|name| variable(name)).collect();
         let definition =
-            (&plan.gates, &plan.setup, &plan.quarantine, &plan.undefined, &plan.declared_none, day);
+            (&plan.gates, &plan.setup, &plan.quarantine, &plan.undefined, &plan.declared_none, day, values);
         let all = serde_json::to_vec(&(FORM, tree, base, definition, toolchain)).ok()?;
         Some(Self(base16ct::lower::encode_string(&Sha256::digest(all)[..16])))
     }
