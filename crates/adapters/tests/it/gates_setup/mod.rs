@@ -168,7 +168,8 @@ async fn a_commit_with_another_lock_file_is_judged_with_what_that_one_makes_and_
     let plan = GatePlan { setup: Some(setup), ..world::plan(&gates) };
     let report = world.judge(&base, &broken, &plan).await;
     let [result] = &report.results[..] else { panic!("{report:?}") };
-    assert_eq!((report.verdict, result.name.as_str(), result.fault), (Verdict::Failed, "setup", None));
+    assert_eq!((report.verdict, result.fault), (Verdict::Failed, None));
+    assert!(result.findings[0].message.contains("the setup does not work with this commit"), "{report:?}");
 }
 
 #[tokio::test]
@@ -233,7 +234,8 @@ async fn a_red_base_is_warned_about_once_it_is_known() {
     let report = world.judge(&base, &head, &plan).await;
     // It may be what the agent was asked to mend, so that it goes back to the agent.
     assert_eq!((report.results[0].fault, report.findings().len()), (None, 1));
-    assert!(report.warnings[0].starts_with("gate tests is red on the base already"), "{:?}", report.warnings);
+    let is_told = |warning: &String| warning.starts_with("gate tests is red on the base already");
+    assert!(report.warnings.iter().any(is_told), "{:?}", report.warnings);
     let (_, _, prepared) = world.prepare(&base, &plan).await.unwrap();
     assert!(prepared.warnings[0].starts_with("gate tests is red on the base already"), "{prepared:?}");
 }
